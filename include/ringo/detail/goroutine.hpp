@@ -1,0 +1,147 @@
+// The goroutine's control block, and how its frames run.
+//
+// A goroutine is a control block and a chain of frames, innermost last. Only its core touches
+// it once it has started. The core resumes `frame` again and again until `running` is false:
+//
+//     co_await task      frame = the callee           (the caller waits in callee.caller)
+//     callee ends        frame = callee.caller
+//     operation waits    frame = the awaiting frame,  running = false
+//     root ends          finished = true,             running = false
+//
+// Why a loop, not symmetric transfer: g++ 12 makes that a tail call only at -O2 without
+// sanitizers, so a loop of synchronous awaits would grow the stack.
+#pragma once
+
+#include <ringo/detail/frame_memory.hpp>
+
+#include <coroutine>
+#include <cstdint>
+#include <exception>
+
+namespace ringo::detail {
+
+class promise_base;
+class wait;
+class shard;
+struct context_node;
+struct scope;
+struct goroutine;
+
+using frame_handle = std::coroutine_handle<promise_base>;
+
+/// What differs between goroutines of different callables and results.
+struct goroutine_type {
+    void (*start)(goroutine&);             // calls the callable, sets `frame`; may throw
+    void (*fail)(goroutine&) noexcept;     // the current exception left the callable
+    void (*end)(goroutine&) noexcept;      // delivers the outcome, gives up the core's share
+    void (*destroy)(goroutine&) noexcept;  // frees the block
+};
+
+struct goroutine {
+    explicit goroutine(const goroutine_type& t) noexcept : type(&t) {}
+    goroutine(const goroutine&) = delete;
+    goroutine& operator=(const goroutine&) = delete;
+
+    goroutine* next = nullptr;  // in the one queue that it is on: ready, inbox, idle cores
+    frame_handle frame;         // null until its first step
+    wait* waiting = nullptr;    // what it is suspended in; null while ready or running
+
+    // The context that it is bound to, as a member of that context's list on this core.
+    // Before it is bound (on its way to its core), `unbound` holds a reference instead.
+    union {
+        scope* bound;
+        context_node* unbound = nullptr;
+    };
+    goroutine* scope_next = nullptr;
+    goroutine** scope_link = nullptr;  // the pointer that points here; null while unbound
+
+    const goroutine_type* type;
+    std::uint64_t id = 0;
+    std::uint16_t core = 0;
+    std::int16_t error = 0;  // how its last operation ended: 0, an errno, or a failure
+    bool running = false;
+    bool cancelled = false;  // its context has ended: each suspension point fails
+    bool finished = false;
+    bool is_joinable : 1 = false;       // it is a joinable_base
+    bool abandoned : 1 = false;         // destroyed at the end of the run, not ended by itself
+    bool cancel_requested : 1 = false;  // by its join handle, whatever its context says
+};
+
+/// The part of a core that inlined code touches. The whole of it is lib's `shard`.
+struct core_state {
+    goroutine* current = nullptr;  // null outside goroutines
+    goroutine* ready_head = nullptr;
+    goroutine** ready_tail = &ready_head;
+    std::uint16_t index = 0;
+
+    void make_ready(goroutine& g) noexcept {
+        g.next = nullptr;
+        *ready_tail = &g;
+        ready_tail = &g.next;
+    }
+};
+
+/// The core that this thread is; null on threads that are not ringo's.
+extern constinit thread_local core_state* this_core_state;
+
+/// Suspends `g` in frame `h`. From here on `wake` may make it ready.
+inline void park(goroutine& g, frame_handle h, wait* in) noexcept {
+    g.frame = h;
+    g.waiting = in;
+    g.running = false;
+}
+
+/// Takes back a `park` that turned out to be unnecessary, before anyone could wake `g`.
+inline void unpark(goroutine& g) noexcept {
+    g.waiting = nullptr;
+    g.running = true;
+}
+
+/// Makes a parked goroutine ready. core: any of its runtime's.
+void wake(goroutine& g) noexcept;
+
+struct final_awaiter {
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> h) const noexcept;
+    void await_resume() const noexcept {}
+};
+
+/// Where a caller waits for a callee; it lies in the caller's frame, so the caller owns the callee.
+struct callee_slot {
+    frame_handle callee;
+};
+
+class promise_base {
+public:
+    static void* operator new(std::size_t size) { return frame_allocate(size); }
+    static void operator delete(void* frame, std::size_t size) noexcept { frame_free(frame, size); }
+
+    std::suspend_always initial_suspend() const noexcept { return {}; }
+    final_awaiter final_suspend() const noexcept { return {}; }
+
+    goroutine* self = nullptr;
+    frame_handle caller;          // null in a root frame
+    callee_slot* slot = nullptr;  // where the outcome goes, and who owns this frame
+};
+
+template <class Promise>
+frame_handle erase(std::coroutine_handle<Promise> h) noexcept {
+    // Every promise has promise_base's alignment, so it lies at the same offset in its frame.
+    static_assert(alignof(Promise) == alignof(promise_base));
+    return frame_handle::from_address(h.address());
+}
+
+template <class Promise>
+void final_awaiter::await_suspend(std::coroutine_handle<Promise> h) const noexcept {
+    promise_base& promise = h.promise();
+    goroutine& self = *promise.self;
+    if (promise.caller) [[likely]] {
+        self.frame = promise.caller;
+    } else {
+        self.finished = true;
+        self.running = false;
+    }
+}
+
+}  // namespace ringo::detail

@@ -1,0 +1,101 @@
+// A goroutine that has a handle, and the hand-over of its end to who waits for it.
+#pragma once
+
+#include <ringo/detail/goroutine.hpp>
+#include <ringo/detail/operation.hpp>
+#include <ringo/task.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <utility>
+
+namespace ringo::detail {
+
+extern const wait_type join_wait;
+class joining;
+
+/// A panic unless `error` is empty, or `g` was cancelled and `error` says just that.
+void check_detached(const goroutine& g, const std::exception_ptr& error) noexcept;
+
+/// Lifetime: the handle and the running goroutine hold a reference each.
+class joinable_base : public goroutine {
+public:
+    using goroutine::goroutine;
+
+    /// False when the goroutine has ended already. Otherwise `w` is woken when it does.
+    bool join(joining& w) noexcept;
+    /// True: `w` left before the end, and nobody will wake it.
+    bool leave(joining& w) noexcept;
+    bool done() const noexcept;
+    /// Asks the goroutine to end. core: any
+    void cancel() noexcept;
+    /// Called by its core when it arrives there; false when `cancel` came first.
+    bool arrive(shard& at) noexcept;
+    void release_handle() noexcept;
+
+    bool observed = false;  // its outcome has been taken
+
+protected:
+    ~joinable_base() = default;
+    /// The last thing that the goroutine's core does with it.
+    void finish(const std::exception_ptr& failure) noexcept;
+
+private:
+    struct cancel_message;
+
+    void cancel_here() noexcept;
+    void release() noexcept;
+
+    std::atomic<joining*> joiner_{nullptr};  // null, who waits, or `ended_mark`
+    std::atomic<std::uint32_t> references_{2};
+    std::atomic<shard*> home_{nullptr};
+    std::atomic<bool> cancel_asked_{false};
+    const std::exception_ptr* failure_ = nullptr;
+};
+
+/// Waits for one goroutine's end.
+class joining : public wait {
+public:
+    joining() noexcept : wait(join_wait) {}
+    joinable_base* target = nullptr;
+};
+
+template <class T>
+class joinable : public joinable_base {
+public:
+    explicit joinable(const goroutine_type& t) noexcept : joinable_base(t) { is_joinable = true; }
+
+    static void deliver(joinable& self) noexcept { self.finish(self.root.result.error()); }
+    T take() {
+        observed = true;
+        return root.result.take();
+    }
+
+    task_awaiter<T> root{nullptr};
+};
+
+/// The handle's reference.
+template <class T>
+class joinable_ref {
+public:
+    explicit joinable_ref(joinable<T>* owned) noexcept : state_(owned) {}
+    joinable_ref(joinable_ref&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+    joinable_ref& operator=(joinable_ref other) noexcept {
+        std::swap(state_, other.state_);
+        return *this;
+    }
+    ~joinable_ref() {
+        if (state_) {
+            state_->release_handle();
+        }
+    }
+
+    explicit operator bool() const noexcept { return state_ != nullptr; }
+    joinable<T>* operator->() const noexcept { return state_; }
+
+private:
+    joinable<T>* state_;
+};
+
+}  // namespace ringo::detail

@@ -1,0 +1,212 @@
+// Goroutines: start one, wait for one, choose where it runs.
+#pragma once
+
+#include <ringo/detail/context_ref.hpp>
+#include <ringo/detail/goroutine.hpp>
+#include <ringo/detail/joinable.hpp>
+#include <ringo/detail/launch.hpp>
+#include <ringo/detail/operation.hpp>
+#include <ringo/task.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+namespace ringo {
+
+class context;
+
+/// Where and under which context a goroutine starts; made by `on`, `anywhere` and `with`.
+class place {
+public:
+    place() noexcept = default;
+
+    /// The same place, under `ctx` instead of the starter's context.
+    [[nodiscard]] place with(const context& ctx) const;
+
+    static constexpr int here = -1;
+    static constexpr int idle_core = -2;
+
+    int core = here;
+    detail::context_ref context;  // empty: the starter's
+};
+
+/// takes    the core's number, from 0
+/// panics   in `go` and `spawn`, when there is no such core
+[[nodiscard]] inline place on(std::size_t core) noexcept {
+    place p;
+    p.core = core < 65536 ? static_cast<int>(core) : 65536;
+    return p;
+}
+
+struct anywhere_t {
+    operator place() const noexcept {
+        place p;
+        p.core = place::idle_core;
+        return p;
+    }
+    [[nodiscard]] place with(const context& ctx) const { return place(*this).with(ctx); }
+};
+/// Any core that is idle may take the goroutine, until its first step.
+inline constexpr anywhere_t anywhere;
+
+namespace detail {
+
+template <class P>
+concept placement = std::convertible_to < const std::remove_cvref_t<P>
+&, place > ;
+
+}  // namespace detail
+
+/// Starts a goroutine and forgets it. It runs when the starter next suspends.
+///
+/// takes    a task, or a callable and its arguments, which move into the goroutine and live as
+///          long as it does (pass references with std::ref); before them, optionally, a place
+/// panics   outside a goroutine; on a core that does not exist. An exception that leaves the
+///          goroutine is a panic; `cancelled` leaving a cancelled goroutine is a normal end
+/// core     any; without a place it stays on the starter's
+/// cost     a pooled block and the task's pooled frame
+/// follows  Go spec, "Go statements"
+template <class F, class... Args>
+    requires(!detail::placement<F>)
+void go(F&& f, Args&&... args) {
+    detail::start_here(
+        detail::launch<detail::detached>(std::forward<F>(f), std::forward<Args>(args)...));
+}
+template <detail::placement Place, class F, class... Args>
+void go(const Place& where, F&& f, Args&&... args) {
+    const place p = where;
+    detail::start_at(
+        detail::launch<detail::detached>(std::forward<F>(f), std::forward<Args>(args)...), p.core,
+        p.context.get());
+}
+
+template <class T>
+class [[nodiscard]] join_handle;
+
+namespace detail {
+
+/// The wait for a goroutine's end.
+template <class T>
+class join_operation : public operation<join_operation<T>, joining> {
+public:
+    explicit join_operation(join_handle<T>& handle) noexcept : handle_(&handle) {}
+
+    bool start() noexcept { return handle_->state_->join(*this); }
+    T value() {
+        // The state stays until the value has moved out.
+        const joinable_ref<T> state = std::move(handle_->state_);
+        return state->take();
+    }
+
+private:
+    join_handle<T>* handle_;
+};
+
+}  // namespace detail
+
+/// The right to wait for one goroutine, from `spawn`. Dropped without being awaited, it lets the
+/// goroutine run on; a failure that nobody can see any more is a panic.
+template <class T>
+class [[nodiscard]] join_handle {
+public:
+    explicit join_handle(detail::joinable<T>* owned) noexcept : state_(owned) {}
+
+    /// Waits until the goroutine has ended.
+    ///
+    /// returns  what its task returned
+    /// throws   what left its task; cancelled, deadline_exceeded: the handle still works
+    /// panics   when it has been awaited to the end before, or was moved from
+    /// core     any
+    /// cancel   leaves the wait at once; the goroutine runs on
+    auto operator co_await() & {
+        check();
+        return detail::join_operation<T>(*this);
+    }
+    auto operator co_await() && { return operator co_await(); }
+
+    /// Asks the goroutine to end: every suspension point of it fails with `cancelled`.
+    /// Does not wait for it. core: any
+    void cancel() {
+        check();
+        state_->cancel();
+    }
+    [[nodiscard]] bool done() const {
+        check();
+        return state_->done();
+    }
+    [[nodiscard]] std::uint64_t id() const {
+        check();
+        return state_->id;
+    }
+
+private:
+    friend class detail::join_operation<T>;
+
+    void check() const {
+        if (!state_) [[unlikely]] {
+            detail::panic("join_handle: awaited twice, or after it was moved from");
+        }
+    }
+
+    detail::joinable_ref<T> state_;
+};
+
+/// Starts a goroutine that can be joined; otherwise as `go`.
+///
+/// returns  the handle to await; an exception that leaves the goroutine is rethrown there
+template <class F, class... Args>
+    requires(!detail::placement<F>)
+auto spawn(F&& f, Args&&... args) {
+    auto& g = detail::launch<detail::joinable>(std::forward<F>(f), std::forward<Args>(args)...);
+    join_handle handle(&g);
+    detail::start_here(g);
+    return handle;
+}
+template <detail::placement Place, class F, class... Args>
+auto spawn(const Place& where, F&& f, Args&&... args) {
+    const place p = where;
+    auto& g = detail::launch<detail::joinable>(std::forward<F>(f), std::forward<Args>(args)...);
+    join_handle handle(&g);
+    detail::start_at(g, p.core, p.context.get());
+    return handle;
+}
+
+namespace detail {
+
+class yield_operation : public operation<yield_operation> {
+public:
+    yield_operation() noexcept : operation(yield_wait) {}
+
+    bool start() noexcept {
+        self->waiting = nullptr;
+        this_core_state->make_ready(*self);
+        return true;
+    }
+    void value() const noexcept {}
+
+private:
+    static void ignore(wait&) noexcept {}  // it is ready: nothing to give up
+    static constexpr wait_type yield_wait{"runnable", &ignore};
+};
+
+}  // namespace detail
+
+/// Lets the other ready goroutines of this core run first.
+///
+/// throws   cancelled, deadline_exceeded
+/// cost     one switch, a few nanoseconds
+/// follows  Go runtime.Gosched
+[[nodiscard]] inline detail::yield_operation yield() noexcept { return {}; }
+
+/// The number of the core that runs this goroutine, from 0. panics: outside a runtime's cores
+[[nodiscard]] std::size_t this_core();
+/// How many cores the runtime has. panics: outside a runtime's cores
+[[nodiscard]] std::size_t cores();
+/// How many goroutines have started and not ended, on all cores; a snapshot.
+/// panics: outside a runtime's cores
+[[nodiscard]] std::size_t num_goroutines();
+
+}  // namespace ringo

@@ -1,0 +1,13 @@
+// All of ringo.
+#pragma once
+
+#include <ringo/blocking.hpp>
+#include <ringo/callback.hpp>
+#include <ringo/context.hpp>
+#include <ringo/error.hpp>
+#include <ringo/go.hpp>
+#include <ringo/result.hpp>
+#include <ringo/run.hpp>
+#include <ringo/runtime.hpp>
+#include <ringo/task.hpp>
+#include <ringo/time.hpp>

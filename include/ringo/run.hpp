@@ -1,0 +1,80 @@
+// run: the whole life of the cores, inside main().
+#pragma once
+
+#include <ringo/detail/goroutine.hpp>
+#include <ringo/detail/launch.hpp>
+#include <ringo/detail/outcome.hpp>
+#include <ringo/task.hpp>
+
+#include <chrono>
+#include <type_traits>
+#include <utility>
+
+namespace ringo {
+
+enum class backend { automatic, uring, epoll };
+
+/// How a runtime is set up. A value that cannot be used is refused with a std::system_error that
+/// names the option.
+struct options {
+    unsigned cores = 0;  // 0: RINGO_CORES, else the CPUs of the affinity mask; at most 1,024
+    bool pin = true;     // a CPU for each core, where there are as many cores as CPUs
+    ringo::backend backend = ringo::backend::automatic;  // RINGO_BACKEND overrides
+    unsigned ring_entries = 0;                       // of each core's ring; 0: 256; at most 32,768
+    std::chrono::milliseconds shutdown_grace{1000};  // for goroutines to end, after the main task
+};
+
+namespace detail {
+
+/// Runs `main` and all that it starts, and returns when everything has ended.
+void run_cores(goroutine& main, const options& o);
+/// Tells the cores of this thread that the main task has ended.
+void main_ended() noexcept;
+
+template <class T>
+class main_goroutine : public goroutine {
+public:
+    using goroutine::goroutine;
+
+    static void deliver(main_goroutine& self) noexcept {
+        if (self.root.result.error()) {
+            self.result->fail(self.root.result.error());
+        } else if constexpr (!std::is_void_v<T>) {
+            self.result->set(self.root.result.take());
+        }
+        self.type->destroy(self);
+        main_ended();
+    }
+
+    task_awaiter<T> root{nullptr};
+    outcome<T>* result = nullptr;
+};
+
+}  // namespace detail
+
+/// Runs a task as the first goroutine, on the first core, which is the calling thread; returns
+/// when it and all goroutines have ended. When the task ends, the root context is cancelled, and
+/// goroutines have `shutdown_grace` to unwind; what is left then is destroyed, and counted on
+/// stderr.
+///
+/// takes    a task, or a callable that returns one
+/// returns  what the task returns; 0 for task<>
+/// throws   what leaves the task; std::system_error when the options or the kernel do not allow it
+/// panics   inside a goroutine
+/// core     a thread that is not a core; again and again in one process
+template <class F>
+auto run(F&& f, const options& o = {}) {
+    auto& main = detail::launch<detail::main_goroutine>(std::forward<F>(f));
+    using value = decltype(main.root.await_resume());
+    detail::outcome<value> result;
+    main.result = &result;
+    detail::run_cores(main, o);
+    if constexpr (std::is_void_v<value>) {
+        result.take();
+        return 0;
+    } else {
+        return result.take();
+    }
+}
+
+}  // namespace ringo

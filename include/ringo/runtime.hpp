@@ -1,0 +1,85 @@
+// runtime: cores beside a program's own threads.
+#pragma once
+
+#include <ringo/detail/launch.hpp>
+#include <ringo/go.hpp>
+#include <ringo/run.hpp>
+
+#include <future>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace ringo {
+
+namespace detail {
+
+class cores_state;
+
+template <class T>
+class promised : public goroutine {
+public:
+    using goroutine::goroutine;
+
+    static void deliver(promised& self) noexcept {
+        std::promise<T> promise = std::move(self.promise);
+        const bool abandoned = self.abandoned;
+        if (self.root.result.error()) {
+            promise.set_exception(self.root.result.error());
+        } else if (!abandoned) {  // otherwise the future learns that its promise is broken
+            if constexpr (std::is_void_v<T>) {
+                promise.set_value();
+            } else {
+                promise.set_value(self.root.result.take());
+            }
+        }
+        self.type->destroy(self);
+    }
+
+    task_awaiter<T> root{nullptr};
+    std::promise<T> promise;
+};
+
+}  // namespace detail
+
+/// Cores on threads of their own, for a program that has its own main. Its destructor cancels
+/// the root context, gives goroutines `shutdown_grace`, destroys what is left and joins the
+/// threads.
+class runtime {
+public:
+    /// throws   std::system_error when the options or the kernel do not allow it
+    explicit runtime(const options& o = {});
+    runtime(const runtime&) = delete;
+    runtime& operator=(const runtime&) = delete;
+    ~runtime();
+
+    /// Starts a goroutine, on any core unless a place says otherwise.
+    ///
+    /// takes    a task, or a callable and its arguments; before them, optionally, a place
+    /// returns  its future; std::future_errc::broken_promise when the runtime ended first
+    /// core     any thread
+    template <class F, class... Args>
+        requires(!detail::placement<F>)
+    auto spawn(F&& f, Args&&... args) {
+        return spawn(anywhere, std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    template <detail::placement Place, class F, class... Args>
+    auto spawn(const Place& where, F&& f, Args&&... args) {
+        const place p = where;
+        auto& g = detail::launch<detail::promised>(std::forward<F>(f), std::forward<Args>(args)...);
+        auto future = g.promise.get_future();
+        submit(g, p);
+        return future;
+    }
+
+    [[nodiscard]] std::size_t cores() const noexcept;
+
+private:
+    struct state;
+
+    void submit(detail::goroutine& g, const place& p);
+
+    std::unique_ptr<state> state_;
+};
+
+}  // namespace ringo

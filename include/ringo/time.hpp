@@ -1,0 +1,58 @@
+// Time: sleeping. The clock is std::chrono::steady_clock.
+#pragma once
+
+#include <ringo/detail/operation.hpp>
+#include <ringo/detail/timer.hpp>
+
+#include <chrono>
+#include <cstdint>
+
+namespace ringo {
+
+using clock = std::chrono::steady_clock;
+using duration = clock::duration;
+using time_point = clock::time_point;
+
+namespace detail {
+
+/// `d` from now on this core's clock, in nanoseconds of steady_clock; at most the end of time.
+std::int64_t deadline_after(duration d) noexcept;
+/// This core's clock; on other threads, steady_clock.
+std::int64_t now_ns() noexcept;
+
+extern const wait_type sleep_wait;
+
+class sleep_operation : public operation<sleep_operation>, public timer_entry {
+public:
+    explicit sleep_operation(std::int64_t until_ns) noexcept
+        : operation(sleep_wait), timer_entry(&expire) {
+        deadline_ns = until_ns;
+    }
+    sleep_operation(sleep_operation&& other) noexcept : sleep_operation(other.deadline_ns) {}
+
+    bool start() noexcept;
+    void value() const noexcept {}
+
+private:
+    static void expire(timer_entry& entry) noexcept;
+};
+
+}  // namespace detail
+
+/// Suspends for at least `d`; a negative `d` is no time at all.
+///
+/// throws   cancelled, deadline_exceeded
+/// core     any
+/// cancel   leaves at once
+/// cost     no allocation, no kernel operation
+/// follows  Go time.Sleep
+[[nodiscard]] inline detail::sleep_operation sleep(duration d) {
+    return detail::sleep_operation(detail::deadline_after(d));
+}
+
+/// Suspends until the clock has reached `t`; otherwise as `sleep`.
+[[nodiscard]] inline detail::sleep_operation sleep_until(time_point t) noexcept {
+    return detail::sleep_operation(t.time_since_epoch().count());
+}
+
+}  // namespace ringo

@@ -1,0 +1,102 @@
+#include "blocking_pool.hpp"
+
+#include "cores.hpp"
+#include "shard.hpp"
+
+#include <system_error>
+
+#include <csignal>
+
+namespace ringo::detail {
+
+namespace {
+
+void cancel_blocking(wait& w) noexcept {
+    auto& job = static_cast<blocking_job&>(w);
+    if (job.home->all.pool().withdraw(job)) {
+        job.self->error = context_failure(*job.self);
+        wake(*job.self);
+    }
+}
+
+}  // namespace
+
+const wait_type blocking_wait{"blocking", &cancel_blocking};
+
+void start_blocking(blocking_job& job) noexcept {
+    job.home = &shard::here();
+    job.home->all.pool().push(job);
+}
+
+blocking_pool::~blocking_pool() {
+    {
+        const std::lock_guard guard(lock_);
+        closing_ = true;
+    }
+    ready_.notify_all();
+    for (std::thread& t : threads_) {
+        t.join();
+    }
+}
+
+void blocking_pool::push(blocking_job& job) {
+    const std::lock_guard guard(lock_);
+    job.next = nullptr;
+    *tail_ = &job;
+    tail_ = &job.next;
+    ++queued_;
+    if (queued_ > idle_ && threads_.size() < threads_max) {
+        try {
+            threads_.emplace_back([this] { work(); });
+        } catch (const std::system_error&) {
+            if (threads_.empty()) {
+                throw;  // nobody would ever run it
+            }
+        }
+    }
+    ready_.notify_one();
+}
+
+bool blocking_pool::withdraw(blocking_job& job) noexcept {
+    const std::lock_guard guard(lock_);
+    for (blocking_job** link = &queue_; *link != nullptr; link = &(*link)->next) {
+        if (*link == &job) {
+            *link = job.next;
+            if (*link == nullptr) {
+                tail_ = link;
+            }
+            --queued_;
+            return true;
+        }
+    }
+    return false;
+}
+
+void blocking_pool::work() noexcept {
+    // Signals are for the program's own threads.
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+    std::unique_lock guard(lock_);
+    while (true) {
+        ++idle_;
+        ready_.wait(guard, [this] { return queue_ != nullptr || closing_; });
+        --idle_;
+        if (queue_ == nullptr) {
+            return;
+        }
+        blocking_job& job = *queue_;
+        queue_ = job.next;
+        if (queue_ == nullptr) {
+            tail_ = &queue_;
+        }
+        --queued_;
+        guard.unlock();
+        job.call(job);
+        // Lifetime: after this the goroutine may end, and the job with it.
+        job.home->post(*job.self);
+        guard.lock();
+    }
+}
+
+}  // namespace ringo::detail

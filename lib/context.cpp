@@ -1,0 +1,526 @@
+#include "context.hpp"
+
+#include "shard.hpp"
+#include "timers.hpp"
+
+#include <ringo/detail/frame_memory.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace ringo::detail {
+
+/// Ends a context at its deadline. Whoever clears `node->timer` under its lock disposes of it.
+struct deadline_timer : timer_entry, message {
+    deadline_timer(context_node& n, shard& s)
+        : timer_entry(&fired), message(&dropped), node((retain(n), &n)), home(s) {}
+
+    void dispose() noexcept {
+        home.timers.remove(*this);
+        delete this;
+    }
+
+    static void fired(timer_entry& entry) noexcept {
+        auto& self = static_cast<deadline_timer&>(entry);
+        const context_ref node = self.node;
+        {
+            const std::lock_guard guard(node->lock);
+            if (node->timer != &self) {
+                return;  // another core has ended the context: `dropped` is on its way
+            }
+            node->timer = nullptr;
+        }
+        // At the end of a run its timers fire early.
+        const bool due = self.deadline_ns <= self.home.now_ns();
+        delete &self;
+        end_context(*node, due ? node_state::past_deadline : node_state::cancelled, nullptr);
+    }
+    static void dropped(message& m) noexcept { static_cast<deadline_timer&>(m).dispose(); }
+
+    context_ref node;
+    shard& home;
+};
+
+namespace {
+
+bool try_retain(context_node& node) noexcept {
+    auto n = node.references.load(std::memory_order_relaxed);
+    while (n != 0) {
+        if (node.references.compare_exchange_weak(n, n + 1, std::memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/// under the parent's lock
+void unlink_from_parent(context_node& node) noexcept {
+    if (node.sibling_link != nullptr) {
+        *node.sibling_link = node.next_sibling;
+        if (node.next_sibling != nullptr) {
+            node.next_sibling->sibling_link = node.sibling_link;
+        }
+        node.sibling_link = nullptr;
+    }
+}
+
+void leave_parent(context_node& node) noexcept {
+    if (node.to_parent == bond::follows && node.parent->can_end) {
+        const std::lock_guard guard(node.parent->lock);
+        unlink_from_parent(node);
+    }
+}
+
+/// A child that follows its parent from here on; ended at once when the parent has ended.
+context_ref make_child(context_node& parent, bool can_end) {
+    context_ref child(new context_node(&parent, bond::follows));
+    child->can_end = can_end || parent.can_end;
+    if (!parent.can_end) {
+        return child;
+    }
+    node_state already = node_state::live;
+    std::exception_ptr cause;
+    {
+        const std::lock_guard guard(parent.lock);
+        already = parent.ended.load(std::memory_order_relaxed);
+        if (already == node_state::live) {
+            child->next_sibling = parent.first_child;
+            child->sibling_link = &parent.first_child;
+            if (parent.first_child != nullptr) {
+                parent.first_child->sibling_link = &child->next_sibling;
+            }
+            parent.first_child = child.get();
+        } else {
+            cause = parent.cause;
+        }
+    }
+    if (already != node_state::live) {
+        end_context(*child, already, cause);
+    }
+    return child;
+}
+
+/// under the node's lock
+void arm(context_node& node, shard& here) {
+    auto* const timer = new deadline_timer(node, here);
+    timer->deadline_ns = node.deadline_ns;
+    node.timer = timer;
+    here.timers.add(*timer);
+}
+
+/// Tells this core's part of an ended context.
+void walk(scope& s) noexcept {
+    s.over = true;
+    while (done_operation* const watcher = s.watchers) {
+        watcher->unlink();
+        --s.members;
+        wake(*watcher->self);
+    }
+    for (goroutine* g = s.goroutines; g != nullptr; g = g->scope_next) {
+        g->cancelled = true;
+        if (g->waiting != nullptr) {
+            g->waiting->type->cancel(*g->waiting);
+        }
+    }
+    {
+        const std::lock_guard guard(s.node.lock);
+        s.walk_pending = false;
+    }
+    collect(s);
+}
+
+/// Marks one node as ended and tells its cores; its children go before `chain`, with a reference
+/// each. False: it had ended before.
+bool end_one(context_node& node, node_state how, const std::exception_ptr& cause,
+             context_node*& chain) noexcept {
+    shard* const here = shard::this_thread();
+    scope* mine = nullptr;
+    std::optional<std::stop_source> stop;
+    {
+        const std::lock_guard guard(node.lock);
+        if (node.ended.load(std::memory_order_relaxed) != node_state::live) {
+            return false;
+        }
+        node.cause = cause;
+        node.ended.store(how, std::memory_order_release);
+        stop = node.stop;
+        while (context_node* const child = node.first_child) {
+            unlink_from_parent(*child);
+            if (try_retain(*child)) {
+                child->next_sibling = std::exchange(chain, child);
+            }
+        }
+        for (scope* s = node.scopes; s != nullptr; s = s->node_next) {
+            s->walk_pending = true;
+            if (&s->home == here) {
+                mine = s;
+            } else {
+                s->home.post(*s);
+            }
+        }
+        if (deadline_timer* const timer = std::exchange(node.timer, nullptr)) {
+            if (&timer->home == here) {
+                timer->dispose();
+            } else {
+                timer->home.post(*timer);
+            }
+        }
+    }
+    leave_parent(node);
+    if (mine != nullptr) {
+        walk(*mine);
+    }
+    if (stop) {
+        stop->request_stop();
+    }
+    return true;
+}
+
+}  // namespace
+
+scope::scope(context_node& n, shard& s) noexcept
+    : message([](message& m) noexcept { walk(static_cast<scope&>(m)); }), node(n), home(s) {
+    retain(n);
+}
+
+context_node::context_node(context_node* up, bond b) noexcept
+    : parent(up),
+      to_parent(b),
+      can_end(false),
+      deadline_ns(b == bond::follows ? up->deadline_ns : timer_wheel::never) {
+    if (up != nullptr) {
+        retain(*up);
+    }
+}
+
+context_node::~context_node() {
+    outside.reset();  // first: its callback may be running elsewhere
+}
+
+void retain(context_node& node) noexcept {
+    node.references.fetch_add(1, std::memory_order_relaxed);
+}
+
+void release(context_node& node) noexcept {
+    // A loop, not recursion: chains of parents may be long.
+    for (context_node* n = &node; n != nullptr;) {
+        if (n->references.fetch_sub(1, std::memory_order_acq_rel) != 1) {
+            return;
+        }
+        context_node* const parent = n->parent;
+        if (parent != nullptr) {
+            leave_parent(*n);
+        }
+        delete n;
+        n = parent;
+    }
+}
+
+void end_context(context_node& node, node_state how, std::exception_ptr cause) noexcept {
+    if (!node.can_end) {
+        return;
+    }
+    context_node* chain = nullptr;
+    end_one(node, how, cause, chain);
+    while (chain != nullptr) {
+        const context_ref child(chain);
+        chain = child->next_sibling;
+        end_one(*child, how, cause, chain);
+    }
+}
+
+void bind(goroutine& g, scope& s) noexcept {
+    g.bound = &s;
+    g.scope_next = s.goroutines;
+    g.scope_link = &s.goroutines;
+    if (s.goroutines != nullptr) {
+        s.goroutines->scope_link = &g.scope_next;
+    }
+    s.goroutines = &g;
+    ++s.members;
+    g.cancelled =
+        s.over || g.abandoned || (g.cancel_requested && s.node.to_parent != bond::shielded);
+}
+
+void bind(goroutine& g, context_node& ctx) { bind(g, scope_of(ctx, shard::here())); }
+
+void unbind(goroutine& g) noexcept {
+    scope& s = *g.bound;
+    *g.scope_link = g.scope_next;
+    if (g.scope_next != nullptr) {
+        g.scope_next->scope_link = g.scope_link;
+    }
+    g.scope_link = nullptr;
+    if (--s.members == 0) [[unlikely]] {
+        collect(s);
+    }
+}
+
+scope& scope_of(context_node& ctx, shard& here) {
+    if (goroutine* const g = here.current; g != nullptr && &g->bound->node == &ctx) {
+        return *g->bound;
+    }
+    const std::lock_guard guard(ctx.lock);
+    for (scope* s = ctx.scopes; s != nullptr; s = s->node_next) {
+        if (&s->home == &here) {
+            return *s;
+        }
+    }
+    auto* const s = new scope(ctx, here);
+    s->over = ctx.ended.load(std::memory_order_relaxed) != node_state::live;
+    s->node_next = std::exchange(ctx.scopes, s);
+    here.add_scope(*s);
+    if (ctx.own_deadline && ctx.timer == nullptr && !s->over) {
+        arm(ctx, here);  // it was made on a thread without timers
+    }
+    return *s;
+}
+
+void collect(scope& s) noexcept {
+    if (s.members != 0) {
+        return;
+    }
+    {
+        const std::lock_guard guard(s.node.lock);
+        if (s.walk_pending) {
+            return;
+        }
+        scope** link = &s.node.scopes;
+        while (*link != &s) {
+            link = &(*link)->node_next;
+        }
+        *link = s.node_next;
+    }
+    s.home.remove_scope(s);
+    const context_ref node(&s.node);  // the scope's reference
+    delete &s;
+}
+
+context_ref make_root() {
+    context_ref root(new context_node(nullptr, bond::none));
+    root->can_end = true;
+    return root;
+}
+
+context_ref make_value_context(const context_node& parent, const void* key,
+                               std::shared_ptr<const void> value) {
+    context_ref node = make_child(const_cast<context_node&>(parent), false);
+    node->value_key = key;
+    node->value = std::move(value);
+    return node;
+}
+
+const void* find_context_value(const context_node& node, const void* key) noexcept {
+    for (const context_node* n = &node; n != nullptr; n = n->parent) {
+        if (n->value_key == key) {
+            return n->value.get();
+        }
+    }
+    return nullptr;
+}
+
+std::int16_t context_failure(const goroutine& g) noexcept {
+    const bool late =
+        g.bound->node.ended.load(std::memory_order_acquire) == node_state::past_deadline;
+    return late ? failure_deadline_exceeded : failure_cancelled;
+}
+
+// --- awaiting a context's end ---
+
+namespace {
+
+void cancel_done(wait& w) noexcept {
+    auto& op = static_cast<done_operation&>(w);
+    scope& s = *op.on;
+    op.unlink();
+    op.self->error = context_failure(*op.self);
+    wake(*op.self);
+    if (--s.members == 0) {
+        collect(s);
+    }
+}
+
+}  // namespace
+
+const wait_type done_wait{"context done", &cancel_done};
+
+bool done_operation::start() noexcept {
+    scope& s = scope_of(*ctx_, shard::here());
+    if (s.over || ctx_->ended.load(std::memory_order_acquire) != node_state::live) {
+        if (s.members == 0) {
+            collect(s);
+        }
+        return false;
+    }
+    on = &s;
+    next = s.watchers;
+    link = &s.watchers;
+    if (next != nullptr) {
+        next->link = &next;
+    }
+    s.watchers = this;
+    ++s.members;
+    return true;
+}
+
+void done_operation::unlink() noexcept {
+    *link = next;
+    if (next != nullptr) {
+        next->link = link;
+    }
+}
+
+// --- binding for the length of an await ---
+
+void rebinding::bind(goroutine& g, context_node& ctx) {
+    // Keeps the outer scope as a member, so that coming back needs no look-up.
+    scope& inner = scope_of(ctx, shard::here());
+    outer_ = g.bound;
+    ++outer_->members;
+    unbind(g);
+    detail::bind(g, inner);
+    g_ = &g;
+}
+
+void rebinding::undo() noexcept {
+    if (g_ != nullptr) {
+        goroutine& g = *std::exchange(g_, nullptr);
+        unbind(g);
+        detail::bind(g, *outer_);
+        --outer_->members;
+    }
+}
+
+context_node& timeout_context::operator()() {
+    scope_.emplace(with_timeout(this_context(), d_));
+    return *scope_->ctx().node();
+}
+
+context_node& shielded_context::operator()() {
+    const context outer = this_context();
+    ctx_ = context_ref(new context_node(outer.node().get(), bond::shielded));
+    return *ctx_;
+}
+
+}  // namespace ringo::detail
+
+namespace ringo {
+
+using detail::context_ref;
+using detail::node_state;
+
+context context::background() {
+    static detail::context_node* const node = new detail::context_node(nullptr, detail::bond::none);
+    detail::retain(*node);
+    return context(context_ref(node));
+}
+
+context context::from(std::stop_token token) {
+    context_ref node = detail::make_root();
+    detail::context_node* const raw = node.get();
+    node->outside.emplace(std::move(token), [raw] {
+        if (detail::try_retain(*raw)) {
+            const context_ref kept(raw);
+            detail::end_context(*raw, node_state::cancelled, nullptr);
+        }
+    });
+    return context(std::move(node));
+}
+
+bool context::cancelled() const noexcept {
+    return node_->ended.load(std::memory_order_acquire) != node_state::live;
+}
+
+std::error_code context::error() const noexcept {
+    switch (node_->ended.load(std::memory_order_acquire)) {
+        case node_state::live:
+            return {};
+        case node_state::cancelled:
+            return detail::failure_code(detail::failure_cancelled);
+        case node_state::past_deadline:
+            break;
+    }
+    return detail::failure_code(detail::failure_deadline_exceeded);
+}
+
+std::exception_ptr context::cause() const {
+    const std::lock_guard guard(node_->lock);
+    return node_->cause;
+}
+
+std::optional<time_point> context::deadline() const noexcept {
+    if (node_->deadline_ns == detail::timer_wheel::never) {
+        return std::nullopt;
+    }
+    return time_point(duration(node_->deadline_ns));
+}
+
+std::stop_token context::stop_token() const {
+    const std::lock_guard guard(node_->lock);
+    if (!node_->stop) {
+        node_->stop.emplace();
+        if (cancelled()) {
+            node_->stop->request_stop();
+        }
+    }
+    return node_->stop->get_token();
+}
+
+context this_context() {
+    detail::core_state* const core = detail::this_core_state;
+    if (core == nullptr || core->current == nullptr) {
+        return context::background();
+    }
+    detail::context_node& node = core->current->bound->node;
+    detail::retain(node);
+    return context(context_ref(&node));
+}
+
+cancel_scope& cancel_scope::operator=(cancel_scope&& other) noexcept {
+    if (this != &other) {
+        if (ctx_.node()) {
+            cancel();
+        }
+        ctx_ = std::move(other.ctx_);
+    }
+    return *this;
+}
+
+void cancel_scope::cancel(std::exception_ptr cause) noexcept {
+    detail::end_context(*ctx_.node(), node_state::cancelled, std::move(cause));
+}
+
+cancel_scope with_cancel(const context& parent) {
+    return cancel_scope(detail::make_child(*parent.node(), true));
+}
+
+cancel_scope with_timeout(const context& parent, duration d) {
+    return with_deadline(parent, time_point(duration(detail::deadline_after(d))));
+}
+
+cancel_scope with_deadline(const context& parent, time_point t) {
+    context_ref node = detail::make_child(*parent.node(), true);
+    const std::int64_t ns = t.time_since_epoch().count();
+    if (ns >= node->deadline_ns) {
+        return cancel_scope(std::move(node));  // an earlier deadline stands further up
+    }
+    node->deadline_ns = ns;
+    node->own_deadline = true;
+    if (ns <= detail::now_ns()) {
+        detail::end_context(*node, node_state::past_deadline, nullptr);
+    } else if (detail::shard* const here = detail::shard::this_thread()) {
+        const std::lock_guard guard(node->lock);
+        if (node->ended.load(std::memory_order_relaxed) == node_state::live) {
+            detail::arm(*node, *here);
+        }
+    }
+    return cancel_scope(std::move(node));
+}
+
+place place::with(const ringo::context& ctx) const {
+    place p = *this;
+    p.context = ctx.node();
+    return p;
+}
+
+}  // namespace ringo

@@ -1,0 +1,271 @@
+#include "cores.hpp"
+
+#include "blocking_pool.hpp"
+
+#include <ringo/detail/panic.hpp>
+#include <ringo/go.hpp>
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <system_error>
+#include <utility>
+
+#include <pthread.h>
+#include <sched.h>
+
+namespace ringo::detail {
+
+namespace {
+
+constexpr unsigned cores_max = 1024;
+constexpr unsigned ring_entries_max = 32768;  // the kernel's own limit
+constexpr unsigned ring_entries_default = 256;
+
+[[noreturn]] void refuse(const std::string& what) {
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument), what);
+}
+
+std::vector<std::size_t> allowed_cpus() {
+    cpu_set_t set;
+    std::vector<std::size_t> cpus;
+    if (::sched_getaffinity(0, sizeof set, &set) == 0) {
+        for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+            if (CPU_ISSET(cpu, &set)) {
+                cpus.push_back(cpu);
+            }
+        }
+    }
+    return cpus;
+}
+
+/// An option's value from the environment; `otherwise` when it is not set.
+unsigned from_environment(const char* name, unsigned otherwise) {
+    const char* const text = std::getenv(name);
+    if (text == nullptr || *text == '\0') {
+        return otherwise;
+    }
+    char* end = nullptr;
+    const unsigned long value = std::strtoul(text, &end, 10);
+    if (*end != '\0' || value == 0 || value > cores_max) {
+        refuse(
+            fmt::format("{} is \"{}\"; it must be a number from 1 to {}", name, text, cores_max));
+    }
+    return static_cast<unsigned>(value);
+}
+
+ringo::backend chosen_backend(ringo::backend given) {
+    const char* const text = std::getenv("RINGO_BACKEND");
+    const std::string name = text == nullptr ? "" : text;
+    if (name == "uring") {
+        return backend::uring;
+    }
+    if (name == "epoll") {
+        return backend::epoll;
+    }
+    if (!name.empty() && name != "automatic") {
+        refuse(fmt::format("RINGO_BACKEND is \"{}\"; it must be automatic, uring or epoll", name));
+    }
+    return given;
+}
+
+}  // namespace
+
+options resolve(const options& given) {
+    options o = given;
+    if (o.cores == 0) {
+        const auto cpus = static_cast<unsigned>(allowed_cpus().size());
+        o.cores = from_environment("RINGO_CORES", cpus == 0 ? 1 : cpus);
+    }
+    if (o.cores > cores_max) {
+        refuse(fmt::format("options.cores is {}; at most {} are possible", o.cores, cores_max));
+    }
+    if (o.ring_entries == 0) {
+        o.ring_entries = ring_entries_default;
+    }
+    if (o.ring_entries > ring_entries_max) {
+        refuse(fmt::format("options.ring_entries is {}; at most {} are possible", o.ring_entries,
+                           ring_entries_max));
+    }
+    if (o.shutdown_grace.count() < 0) {
+        refuse("options.shutdown_grace is negative");
+    }
+    o.backend = chosen_backend(o.backend);
+    if (o.backend == backend::epoll) {
+        refuse("options.backend is epoll, which this version does not have; use uring");
+    }
+    return o;
+}
+
+cores_state::cores_state(const options& resolved, const make_kernel& make)
+    : options_(resolved),
+      root_(make_root()),
+      pool_(std::make_unique<blocking_pool>()),
+      drained_(static_cast<std::ptrdiff_t>(resolved.cores)) {
+    for (unsigned i = 0; i < resolved.cores; ++i) {
+        shards_.push_back(std::make_unique<shard>(*this, static_cast<std::uint16_t>(i), make()));
+    }
+}
+
+cores_state::~cores_state() = default;
+
+void cores_state::run() {
+    if (shard::this_thread() != nullptr) {
+        panic("run: called inside a goroutine; await the task, or go(f), instead");
+    }
+    cpu_set_t before;
+    const bool restore = ::sched_getaffinity(0, sizeof before, &before) == 0;
+    std::vector<std::thread> threads;
+    for (std::size_t core = 1; core < size(); ++core) {
+        threads.emplace_back([this, core] {
+            pin(core);
+            run_core(shard_at(core));
+        });
+    }
+    pin(0);
+    run_core(shard_at(0));
+    for (std::thread& t : threads) {
+        t.join();
+    }
+    if (restore) {
+        ::sched_setaffinity(0, sizeof before, &before);
+    }
+}
+
+void cores_state::run_core(shard& s) noexcept {
+    s.attach();
+    if (s.index == 0) {
+        while (!stop_asked_.load(std::memory_order_acquire)) {
+            s.turn(timer_wheel::never);
+        }
+        end_goroutines(s);
+    } else {
+        bool abandoned = false;
+        for (phase p = phase_.load(); p != phase::draining; p = phase_.load()) {
+            if (p == phase::abandoning && !std::exchange(abandoned, true)) {
+                s.abandon_goroutines();
+            }
+            s.turn(timer_wheel::never);
+        }
+    }
+    finish(s);
+}
+
+void cores_state::end_goroutines(shard& first) noexcept {
+    enter(phase::stopping);
+    end_context(*root_, node_state::cancelled, nullptr);
+    const auto grace = std::chrono::nanoseconds(options_.shutdown_grace).count();
+    const std::int64_t deadline = first.now_ns() + grace;
+    while (live() != 0 && first.now_ns() < deadline) {
+        first.turn(deadline);
+    }
+    if (const std::size_t left = live(); left != 0) {
+        std::fputs(fmt::format("ringo: {} goroutine{} did not end within {} ms of the end of the "
+                               "run; destroyed\n",
+                               left, left == 1 ? "" : "s", options_.shutdown_grace.count())
+                       .c_str(),
+                   stderr);
+        enter(phase::abandoning);
+        first.abandon_goroutines();
+        while (live() != 0) {
+            first.turn(timer_wheel::never);
+        }
+    }
+    enter(phase::draining);
+}
+
+/// No goroutine is left on any core: nothing but ringo's own work remains.
+void cores_state::finish(shard& s) noexcept {
+    s.drain();
+    drained_.arrive_and_wait();
+    s.drain();  // what the others sent while they drained
+    s.detach();
+}
+
+void cores_state::enter(phase p) noexcept {
+    phase_.store(p);
+    for (const auto& s : shards_) {
+        s->io().wake();
+    }
+}
+
+void cores_state::stop() noexcept {
+    stop_asked_.store(true, std::memory_order_release);
+    shard_at(0).io().wake();
+}
+
+std::size_t cores_state::live() const noexcept {
+    // What has ended is read first: each goroutine's start is counted before its end, so the
+    // difference can be too large for a moment, but never 0 while a goroutine lives.
+    std::uint64_t ended = 0;
+    for (const auto& s : shards_) {
+        ended += s->ended();
+    }
+    std::uint64_t started = submitted_.load();
+    for (const auto& s : shards_) {
+        started += s->started();
+    }
+    return static_cast<std::size_t>(started - ended);
+}
+
+void cores_state::submit(goroutine& g, int core, context_node* ctx) {
+    context_node& under = ctx != nullptr ? *ctx : *root_;
+    if (core >= 0 && static_cast<std::size_t>(core) >= size()) {
+        panic("runtime::spawn: on(core) names a core that does not exist");
+    }
+    retain(under);
+    g.unbound = &under;
+    submitted_.fetch_add(1);
+    if (core >= 0) {
+        shard_at(static_cast<std::size_t>(core)).post(g);
+    } else {
+        offer(g);
+    }
+}
+
+void cores_state::offer(goroutine& g) noexcept {
+    g.next = nullptr;
+    {
+        const std::lock_guard guard(idle_work_lock_);
+        *idle_work_tail_ = &g;
+        idle_work_tail_ = &g.next;
+        // seq_cst: pairs with shard::wait_limit, as inbox::push does.
+        idle_work_count_.fetch_add(1);
+    }
+    for (const auto& s : shards_) {
+        if (s->asleep()) {
+            s->wake_if_asleep();
+            return;
+        }
+    }
+}
+
+goroutine* cores_state::take_idle_work() noexcept {
+    const std::lock_guard guard(idle_work_lock_);
+    goroutine* const g = idle_work_;
+    if (g != nullptr) {
+        idle_work_ = g->next;
+        if (idle_work_ == nullptr) {
+            idle_work_tail_ = &idle_work_;
+        }
+        idle_work_count_.fetch_sub(1);
+    }
+    return g;
+}
+
+void cores_state::pin(std::size_t core) const noexcept {
+    // Only where each core gets a CPU of its own: a program that uses some of the CPUs is better
+    // placed by the kernel, beside others of its kind.
+    const std::vector<std::size_t> cpus = allowed_cpus();
+    static thread_local bool pinned = false;
+    if (!options_.pin || pinned || cpus.size() != size()) {
+        return;
+    }
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpus[core], &one);
+    ::pthread_setaffinity_np(::pthread_self(), sizeof one, &one);
+}
+
+}  // namespace ringo::detail

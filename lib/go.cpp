@@ -1,0 +1,216 @@
+#include <ringo/go.hpp>
+
+#include "context.hpp"
+#include "cores.hpp"
+#include "panics.hpp"
+#include "shard.hpp"
+
+#include <ringo/error.hpp>
+
+#include <exception>
+#include <utility>
+
+namespace ringo::detail {
+
+namespace {
+
+/// This thread's core; a panic that says `otherwise` where there is none.
+shard& here_or(const char* otherwise) {
+    shard* const here = shard::this_thread();
+    if (here == nullptr) {
+        panic(otherwise);
+    }
+    return *here;
+}
+
+constexpr const char* no_core =
+    "go: called outside a runtime's cores; use ringo::run, or "
+    "runtime::spawn from other threads";
+
+}  // namespace
+
+void start_here(goroutine& g) {
+    shard& here = here_or(no_core);
+    g.core = here.index;
+    g.id = here.next_id();
+    here.count_started();
+    if (g.is_joinable) {
+        static_cast<joinable_base&>(g).arrive(here);
+    }
+    bind(g, here.current != nullptr ? *here.current->bound : *here.root_scope);
+    here.make_ready(g);
+}
+
+void start_at(goroutine& g, int core, context_node* ctx) {
+    shard& here = here_or(no_core);
+    cores_state& all = here.all;
+    if (core >= 0 && static_cast<std::size_t>(core) >= all.size()) {
+        panic("go: on(core) names a core that does not exist");
+    }
+    scope& inherited = here.current != nullptr ? *here.current->bound : *here.root_scope;
+    context_node& under = ctx != nullptr ? *ctx : inherited.node;
+    retain(under);
+    g.unbound = &under;
+    g.id = here.next_id();
+    here.count_started();
+    if (core == place::idle_core) {
+        all.offer(g);
+    } else if (core == place::here || static_cast<std::size_t>(core) == here.index) {
+        here.adopt(g);
+    } else {
+        all.shard_at(static_cast<std::size_t>(core)).post(g);
+    }
+}
+
+void check_detached(const goroutine& g, const std::exception_ptr& error) noexcept {
+    if (!error || g.abandoned) {
+        return;
+    }
+    try {
+        std::rethrow_exception(error);
+    } catch (const cancelled&) {
+        if (!g.cancelled) {
+            panic_unhandled(g.id, error);
+        }
+    } catch (const deadline_exceeded&) {
+        if (!g.cancelled) {
+            panic_unhandled(g.id, error);
+        }
+    } catch (...) {
+        panic_unhandled(g.id, error);
+    }
+}
+
+// --- joining ---
+
+namespace {
+
+joining* const ended_mark = reinterpret_cast<joining*>(alignof(joining));
+
+void cancel_join(wait& w) noexcept {
+    auto& op = static_cast<joining&>(w);
+    if (op.target->leave(op)) {
+        op.self->error = context_failure(*op.self);
+        wake(*op.self);
+    }
+}
+
+}  // namespace
+
+const wait_type join_wait{"join", &cancel_join};
+
+bool joinable_base::join(joining& w) noexcept {
+    w.target = this;
+    // release: pairs with the exchange in finish(), which wakes w.
+    joining* expected = nullptr;
+    if (joiner_.compare_exchange_strong(expected, &w, std::memory_order_acq_rel,
+                                        std::memory_order_acquire)) {
+        return true;
+    }
+    if (expected != ended_mark) {
+        panic("join_handle: awaited by two goroutines at once");
+    }
+    return false;
+}
+
+bool joinable_base::leave(joining& w) noexcept {
+    joining* expected = &w;
+    return joiner_.compare_exchange_strong(expected, nullptr, std::memory_order_acq_rel);
+}
+
+bool joinable_base::done() const noexcept {
+    return joiner_.load(std::memory_order_acquire) == ended_mark;
+}
+
+void joinable_base::finish(const std::exception_ptr& failure) noexcept {
+    failure_ = &failure;
+    if (joining* const joiner = joiner_.exchange(ended_mark, std::memory_order_acq_rel)) {
+        wake(*joiner->self);
+    }
+    release();
+}
+
+void joinable_base::release_handle() noexcept {
+    // A failure that passes while another one unwinds this frame is not the first to be told.
+    if (std::uncaught_exceptions() != 0) {
+        observed = true;
+    }
+    release();
+}
+
+void joinable_base::release() noexcept {
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) != 1) {
+        return;
+    }
+    if (!observed) {
+        check_detached(*this, *failure_);
+    }
+    type->destroy(*this);
+}
+
+/// Carries a cancel to the goroutine's core.
+struct joinable_base::cancel_message : message {
+    explicit cancel_message(joinable_base& g) noexcept : message(&run), target(g) {
+        g.references_.fetch_add(1, std::memory_order_relaxed);
+    }
+    static void run(message& m) noexcept {
+        auto& self = static_cast<cancel_message&>(m);
+        self.target.cancel_here();
+        self.target.release();
+        delete &self;
+    }
+    joinable_base& target;
+};
+
+void joinable_base::cancel_here() noexcept {
+    if (done()) {
+        return;
+    }
+    cancel_requested = true;
+    if (bound->node.to_parent != bond::shielded) {
+        cancelled = true;
+        if (waiting != nullptr) {
+            waiting->type->cancel(*waiting);
+        }
+    }
+}
+
+bool joinable_base::arrive(shard& at) noexcept {
+    // Pairs with cancel(): each writes its own word and reads the other's, all seq_cst, so that
+    // one of the two sees the other.
+    home_.store(&at);
+    return !cancel_asked_.load();
+}
+
+void joinable_base::cancel() noexcept {
+    if (cancel_asked_.exchange(true)) {
+        return;
+    }
+    shard* const home = home_.load();
+    if (home == nullptr) {
+        return;  // on its way: `arrive` sees it
+    }
+    if (home == shard::this_thread()) {
+        cancel_here();
+    } else {
+        home->post(*new cancel_message(*this));
+    }
+}
+
+}  // namespace ringo::detail
+
+namespace ringo {
+
+std::size_t this_core() {
+    return detail::here_or("this_core: called outside a runtime's cores").index;
+}
+
+std::size_t cores() {
+    return detail::here_or("cores: called outside a runtime's cores").all.size();
+}
+
+std::size_t num_goroutines() {
+    return detail::here_or("num_goroutines: called outside a runtime's cores").all.live();
+}
+
+}  // namespace ringo

@@ -1,0 +1,61 @@
+// What a core needs of the kernel. Behind it stand io_uring and, for tests, a script with
+// virtual time.
+#pragma once
+
+#include <ringo/detail/io_operation.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace ringo::detail {
+
+class kernel {
+public:
+    virtual ~kernel() = default;
+    kernel() = default;
+    kernel(const kernel&) = delete;
+    kernel& operator=(const kernel&) = delete;
+
+    /// Called once on the core's thread, before all else.
+    virtual void attach() = 0;
+
+    /// Queues an idle operation; it goes to the kernel in the next `turn`. Its handler is called
+    /// in `turn` for each completion, with the operation idle again at the last.
+    virtual void start(io_operation& op) noexcept = 0;
+
+    /// Asks a started operation to end. Its last completion says how it did: -ECANCELED, or that
+    /// it won. An idle operation is left alone.
+    virtual void cancel(io_operation& op) noexcept = 0;
+
+    /// Cancels all that is under way, as `cancel` does.
+    virtual void cancel_all() noexcept = 0;
+
+    /// Submits what is queued, waits until there is a completion, `wake` or the time `until_ns`,
+    /// and calls the handlers of what has completed. Does not wait for a time in the past.
+    virtual void turn(std::int64_t until_ns) noexcept = 0;
+
+    /// Ends the wait of the present or the next `turn`. core: any thread
+    virtual void wake() noexcept = 0;
+
+    /// Nanoseconds of std::chrono::steady_clock, or of virtual time.
+    virtual std::int64_t now_ns() const noexcept = 0;
+
+    /// Operations that have not completed, the kernel's own not counted.
+    virtual std::size_t in_flight() const noexcept = 0;
+
+    /// Whether receive_multishot and accept_multishot are served.
+    virtual bool has_multishot() const noexcept = 0;
+
+    /// The memory of a pooled buffer that a completion brought.
+    virtual std::span<std::byte> buffer(std::int32_t id) noexcept = 0;
+    virtual void give_back(std::int32_t id) noexcept = 0;
+};
+
+/// An io_uring. entries: of the submission queue.
+/// throws  std::system_error that names the cause and the remedy
+std::unique_ptr<kernel> make_uring(unsigned entries);
+
+}  // namespace ringo::detail

@@ -1,0 +1,55 @@
+#include "panics.hpp"
+#include "shard.hpp"
+
+#include <fmt/format.h>
+
+#include <cxxabi.h>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+
+namespace ringo::detail {
+
+namespace {
+
+[[noreturn]] void print_and_abort(const std::string& text) noexcept {
+    std::fflush(stdout);
+    std::fputs(text.c_str(), stderr);
+    std::abort();
+}
+
+std::string readable(const char* mangled) {
+    int status = 0;
+    char* const name = abi::__cxa_demangle(mangled, nullptr, nullptr, &status);
+    std::string text = status == 0 ? name : mangled;
+    std::free(name);
+    return text;
+}
+
+}  // namespace
+
+void panic(const char* message) noexcept {
+    const core_state* const core = this_core_state;
+    if (core != nullptr && core->current != nullptr) {
+        print_and_abort(fmt::format("panic: {}\n\ngoroutine {} [running] on core {}\n", message,
+                                    core->current->id, core->index));
+    }
+    print_and_abort(fmt::format("panic: {}\n", message));
+}
+
+void panic_unhandled(std::uint64_t goroutine_id, const std::exception_ptr& error) noexcept {
+    std::string what;
+    try {
+        std::rethrow_exception(error);
+    } catch (const std::exception& e) {
+        what = fmt::format("{}: {}", readable(typeid(e).name()), e.what());
+    } catch (...) {
+        const std::type_info* const type = abi::__cxa_current_exception_type();
+        what = type != nullptr ? readable(type->name()) : "unknown";
+    }
+    print_and_abort(
+        fmt::format("panic: unhandled exception in goroutine {}: {}\n", goroutine_id, what));
+}
+
+}  // namespace ringo::detail

@@ -1,0 +1,259 @@
+// The loop of a core. One turn:
+//
+//     run_ready       resume ready goroutines, at most `resumes_per_turn`
+//     run_inbox       wake and adopt what other cores and threads sent
+//     take_idle_work  adopt goroutines that any idle core may take, when there is room
+//     kernel turn     submit, wait if there is nothing to do, reap; handlers make goroutines ready
+//     expire timers   make the sleepers ready whose time has come
+//
+// Each part is bounded, so none starves the others.
+#include "shard.hpp"
+
+#include "context.hpp"
+#include "cores.hpp"
+
+#include <ringo/detail/joinable.hpp>
+#include <ringo/detail/operation.hpp>
+#include <ringo/detail/panic.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace ringo::detail {
+
+constinit thread_local core_state* this_core_state = nullptr;
+
+namespace {
+constexpr int resumes_per_turn = 256;
+}
+
+void shard::turn(std::int64_t until_ns) noexcept {
+    run_ready();
+    run_inbox();
+    take_idle_work();
+    kernel_->turn(wait_limit(until_ns));
+    asleep_.store(false, std::memory_order_relaxed);
+    if (!timers.empty()) {
+        timers.expire(now_ns());
+    }
+}
+
+void shard::run_ready() noexcept {
+    for (int left = resumes_per_turn; left > 0 && ready_head != nullptr; --left) {
+        goroutine& g = *ready_head;
+        ready_head = g.next;
+        if (ready_head == nullptr) {
+            ready_tail = &ready_head;
+        }
+        run(g);
+    }
+}
+
+void shard::run(goroutine& g) noexcept {
+    current = &g;
+    g.running = true;
+    if (abandoning_) [[unlikely]] {
+        destroy_frames(g);
+        g.running = false;
+        g.finished = true;
+    } else if (!g.frame) {
+        try {
+            g.type->start(g);
+        } catch (...) {
+            g.type->fail(g);
+            g.running = false;
+            g.finished = true;
+        }
+    }
+    while (g.running) {
+        g.frame.resume();
+    }
+    if (g.finished) {
+        end(g);
+    }
+    current = nullptr;
+}
+
+void shard::end(goroutine& g) noexcept {
+    // The block goes in `type->end`; its destructors still run as this goroutine, so it stays
+    // bound until the last of them has. Hence the stand-in: a member that keeps the scope.
+    scope& s = *g.bound;
+    ++s.members;
+    unbind(g);
+    g.bound = &s;
+    g.type->end(g);
+    current = nullptr;
+    if (--s.members == 0) {
+        collect(s);
+    }
+    ended_.store(ended_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    if (all.stopping()) [[unlikely]] {
+        all.shard_at(0).wake_if_asleep();
+    }
+}
+
+// Innermost first, so that a long chain of callers takes no stack.
+void shard::destroy_frames(goroutine& g) noexcept {
+    g.abandoned = true;
+    frame_handle frame = std::exchange(g.frame, nullptr);
+    while (frame) {
+        const frame_handle caller = frame.promise().caller;
+        frame.promise().slot->callee = nullptr;
+        frame.destroy();
+        frame = caller;
+    }
+}
+
+void shard::run_inbox() noexcept {
+    for (message* m = messages_.take(); m != nullptr;) {
+        // Lifetime: running it may free it.
+        message* const next = m->next;
+        m->run(*m);
+        m = next;
+    }
+    for (goroutine* g = arrivals_.take(); g != nullptr;) {
+        goroutine* const next = g->next;
+        if (g->scope_link == nullptr) {
+            adopt(*g);
+        } else {
+            g->waiting = nullptr;
+            make_ready(*g);
+        }
+        g = next;
+    }
+}
+
+void shard::take_idle_work() noexcept {
+    if (!all.has_idle_work()) {
+        return;
+    }
+    // One, so that all cores being busy starves nobody; more, when this one has nothing else.
+    for (int left = ready_head == nullptr ? 8 : 1; left > 0; --left) {
+        goroutine* const g = all.take_idle_work();
+        if (g == nullptr) {
+            return;
+        }
+        adopt(*g);
+    }
+}
+
+void shard::adopt(goroutine& g) {
+    g.core = index;
+    if (g.id == 0) {
+        g.id = next_id();
+    }
+    const context_ref ctx(std::exchange(g.unbound, nullptr));
+    if (g.is_joinable && !static_cast<joinable_base&>(g).arrive(*this)) {
+        g.cancel_requested = true;
+    }
+    if (&root_scope->node == ctx.get()) {
+        bind(g, *root_scope);
+    } else {
+        bind(g, *ctx);
+    }
+    make_ready(g);
+}
+
+std::int64_t shard::wait_limit(std::int64_t until_ns) noexcept {
+    if (ready_head != nullptr) {
+        return 0;
+    }
+    // First say that we sleep, then look: whoever pushes first looks afterwards whether we
+    // sleep (post, wake_if_asleep). seq_cst on both sides, so one of the two sees the other.
+    asleep_.store(true, std::memory_order_seq_cst);
+    if (!messages_.empty() || !arrivals_.empty() || all.has_idle_work()) {
+        return 0;
+    }
+    return std::min(until_ns, timers.next_ns());
+}
+
+void shard::post(message& m) noexcept {
+    messages_.push(m);
+    wake_if_asleep();
+}
+
+void shard::post(goroutine& g) noexcept {
+    arrivals_.push(g);
+    wake_if_asleep();
+}
+
+void shard::wake_if_asleep() noexcept {
+    // Pairs with wait_limit(). The exchange lets one of many senders make the system call.
+    if (asleep_.load(std::memory_order_seq_cst) &&
+        asleep_.exchange(false, std::memory_order_seq_cst)) {
+        kernel_->wake();
+    }
+}
+
+void wake(goroutine& g) noexcept {
+    shard& here = shard::here();
+    if (g.core == here.index) [[likely]] {
+        g.waiting = nullptr;
+        here.make_ready(g);
+    } else {
+        here.all.shard_at(g.core).post(g);
+    }
+}
+
+shard::shard(cores_state& c, std::uint16_t number, std::unique_ptr<kernel> k)
+    : all(c), kernel_(std::move(k)) {
+    index = number;
+}
+
+shard::~shard() = default;
+
+void shard::attach() {
+    this_core_state = this;
+    kernel_->attach();
+    root_scope = &scope_of(*all.root(), *this);
+    ++root_scope->members;  // it stays
+}
+
+void shard::detach() noexcept {
+    --root_scope->members;
+    collect(*root_scope);
+    this_core_state = nullptr;
+}
+
+std::uint64_t shard::next_id() noexcept { return ids_++ * all.size() + index + 1; }
+
+void shard::add_scope(scope& s) noexcept {
+    s.shard_next = scopes_;
+    s.shard_link = &scopes_;
+    if (scopes_ != nullptr) {
+        scopes_->shard_link = &s.shard_next;
+    }
+    scopes_ = &s;
+}
+
+void shard::remove_scope(scope& s) noexcept {
+    *s.shard_link = s.shard_next;
+    if (s.shard_next != nullptr) {
+        s.shard_next->shard_link = s.shard_link;
+    }
+}
+
+void shard::abandon_goroutines() noexcept {
+    abandoning_ = true;
+    for (scope* s = scopes_; s != nullptr; s = s->shard_next) {
+        for (goroutine* g = s->goroutines; g != nullptr; g = g->scope_next) {
+            g->abandoned = true;
+            g->cancelled = true;
+            if (g->waiting != nullptr) {
+                g->waiting->type->cancel(*g->waiting);
+            }
+        }
+    }
+}
+
+void shard::drain() noexcept {
+    kernel_->cancel_all();
+    while (kernel_->in_flight() != 0 || !timers.empty() || !messages_.empty()) {
+        timers.expire(timer_wheel::never);
+        run_inbox();
+        kernel_->turn(kernel_->in_flight() != 0 && messages_.empty() ? timer_wheel::never : 0);
+        kernel_->cancel_all();
+    }
+}
+
+}  // namespace ringo::detail

@@ -1,0 +1,105 @@
+// A core: one thread, one kernel, one run queue, its timers and its inbox.
+#pragma once
+
+#include "inbox.hpp"
+#include "kernel.hpp"
+#include "timers.hpp"
+
+#include <ringo/detail/goroutine.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace ringo::detail {
+
+class cores_state;
+struct scope;
+
+class shard : public core_state {
+public:
+    shard(cores_state& all, std::uint16_t number, std::unique_ptr<kernel> k);
+    shard(const shard&) = delete;
+    shard& operator=(const shard&) = delete;
+    ~shard();
+
+    /// The shard that this thread is; null elsewhere.
+    static shard* this_thread() noexcept { return static_cast<shard*>(this_core_state); }
+    /// ... where it must be one.
+    static shard& here() noexcept { return *this_thread(); }
+
+    // --- the core's own thread ---
+
+    /// Makes the calling thread this core, until `detach`.
+    void attach();
+    void detach() noexcept;
+
+    /// One turn of the loop. Waits until there is something to do, or until `until_ns`.
+    void turn(std::int64_t until_ns) noexcept;
+
+    /// Takes a new goroutine in: binds it to its context, and makes it ready.
+    void adopt(goroutine& g);
+
+    std::int64_t now_ns() const noexcept { return kernel_->now_ns(); }
+    kernel& io() noexcept { return *kernel_; }
+
+    void add_scope(scope& s) noexcept;
+    void remove_scope(scope& s) noexcept;
+
+    // --- any thread ---
+
+    void post(message& m) noexcept;
+    /// A goroutine that is new, or that was parked on this core.
+    void post(goroutine& g) noexcept;
+    void wake_if_asleep() noexcept;
+    bool asleep() const noexcept { return asleep_.load(std::memory_order_seq_cst); }
+
+    /// Goroutines that were started by this core, less those that ended on it.
+    std::uint64_t started() const noexcept { return started_.load(std::memory_order_acquire); }
+    std::uint64_t ended() const noexcept { return ended_.load(std::memory_order_acquire); }
+    void count_started() noexcept {
+        started_.store(started_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
+    std::uint64_t next_id() noexcept;
+
+    // --- the end of a run, on the core's own thread ---
+
+    /// From here on goroutines are destroyed, not resumed. Those that are suspended are woken.
+    void abandon_goroutines() noexcept;
+    /// Ends what is no goroutine's: timers of contexts, kernel operations.
+    void drain() noexcept;
+
+    // fixed after start
+    cores_state& all;
+    scope* root_scope = nullptr;
+
+    // home core
+    timer_wheel timers;
+
+private:
+    void run_ready() noexcept;
+    void run(goroutine& g) noexcept;
+    void end(goroutine& g) noexcept;
+    void destroy_frames(goroutine& g) noexcept;
+    void run_inbox() noexcept;
+    void take_idle_work() noexcept;
+    std::int64_t wait_limit(std::int64_t until_ns) noexcept;
+
+    // home core
+    std::unique_ptr<kernel> kernel_;
+    scope* scopes_ = nullptr;
+    std::uint64_t ids_ = 0;
+    bool abandoning_ = false;
+
+    // home core writes, others read
+    std::atomic<std::uint64_t> started_{0};
+    std::atomic<std::uint64_t> ended_{0};
+
+    // other cores
+    alignas(64) std::atomic<bool> asleep_{false};
+    inbox<message> messages_;
+    inbox<goroutine> arrivals_;
+};
+
+}  // namespace ringo::detail

@@ -1,0 +1,383 @@
+// The kernel behind io_uring. The only file that knows it.
+#include "io_list.hpp"
+#include "kernel.hpp"
+#include "timers.hpp"
+
+#include <ringo/detail/panic.hpp>
+
+#include <fmt/format.h>
+#include <liburing.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <system_error>
+
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace ringo::detail {
+
+namespace {
+
+constexpr unsigned buffer_count = 256;  // a power of two
+constexpr std::size_t buffer_bytes = 4096;
+constexpr int buffer_group = 0;
+
+[[noreturn]] void refuse(int error) {
+    const char* why = "io_uring_setup";
+    switch (error) {
+        case EPERM:
+        case ENOSYS:
+            why =
+                "io_uring_setup: io_uring is forbidden here, by the container's seccomp profile "
+                "or by sysctl kernel.io_uring_disabled; allow it, or run where it is allowed";
+            break;
+        case ENOMEM:
+            why =
+                "io_uring_setup: not enough memory may be locked for the ring; raise "
+                "`ulimit -l` (memlock), or lower options.ring_entries or options.cores";
+            break;
+        case EMFILE:
+        case ENFILE:
+            why = "io_uring_setup: no descriptor is left for the ring; raise `ulimit -n`";
+            break;
+        default:
+            break;
+    }
+    throw std::system_error(error, std::system_category(), why);
+}
+
+class uring final : public kernel {
+public:
+    explicit uring(unsigned entries);
+    ~uring() override;
+
+    void attach() override;
+    void start(io_operation& op) noexcept override;
+    void cancel(io_operation& op) noexcept override;
+    void cancel_all() noexcept override;
+    void turn(std::int64_t until_ns) noexcept override;
+    void wake() noexcept override;
+    std::int64_t now_ns() const noexcept override;
+    std::size_t in_flight() const noexcept override { return in_flight_; }
+    bool has_multishot() const noexcept override { return buffer_ring_ != nullptr; }
+    std::span<std::byte> buffer(std::int32_t id) noexcept override;
+    void give_back(std::int32_t id) noexcept override;
+
+private:
+    struct wake_operation : io_operation {
+        explicit wake_operation(uring& u) : io_operation(&awoken), owner(u) {}
+        uring& owner;
+    };
+    static void awoken(io_operation& op, const io_completion&) noexcept {
+        uring& owner = static_cast<wake_operation&>(op).owner;
+        if (!owner.closing_) {
+            owner.start(op);
+        }
+    }
+
+    bool set_up(unsigned entries, unsigned flags);
+    bool make_buffers() noexcept;
+    void flush() noexcept;
+    void prepare(io_uring_sqe& sqe, const io_operation& op) noexcept;
+    void enter(std::int64_t until_ns) noexcept;
+    void reap() noexcept;
+    void completed(io_operation& op, const io_completion& c) noexcept;
+
+    io_uring ring_{};
+    int wake_fd_ = -1;
+    std::uint64_t wake_count_ = 0;
+    wake_operation wake_{*this};
+    bool closing_ = false;
+    bool deferred_ = false;  // DEFER_TASKRUN: completions come only when we enter
+
+    io_list queue_;   // queued, withdrawn, cancel_queued
+    io_list active_;  // submitted, cancelling
+    std::size_t in_flight_ = 0;
+    bool withdrew_ = false;  // this turn completed something without the kernel
+
+    io_uring_buf_ring* buffer_ring_ = nullptr;
+    std::byte* buffers_ = nullptr;
+};
+
+uring::uring(unsigned entries) {
+    // Kernel: 6.1 has DEFER_TASKRUN, and with it all that the fast path wants: multishot receive
+    // and buffer rings. Anything older (from 5.15) gets the plain operations.
+    constexpr unsigned modern = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                                IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL;
+    const char* const asked = std::getenv("RINGO_URING");  // "basic": as on an old kernel
+    const bool basic = asked != nullptr && std::strcmp(asked, "basic") == 0;
+    // Disabled until `attach`: the thread that enables the ring is the one that may use it.
+    deferred_ = !basic && set_up(entries, modern | IORING_SETUP_R_DISABLED);
+    if (!deferred_) {
+        set_up(entries, IORING_SETUP_R_DISABLED);
+    }
+    wake_fd_ = ::eventfd(0, EFD_CLOEXEC);
+    if (wake_fd_ < 0) {
+        const int error = errno;
+        io_uring_queue_exit(&ring_);
+        throw std::system_error(error, std::system_category(), "eventfd");
+    }
+    wake_.code = io_code::read;
+    wake_.fd = wake_fd_;
+    wake_.address = &wake_count_;
+    wake_.length = sizeof wake_count_;
+}
+
+/// False: the kernel does not know some of the flags.
+bool uring::set_up(unsigned entries, unsigned flags) {
+    io_uring_params params{};
+    params.flags = flags | IORING_SETUP_CQSIZE;
+    params.cq_entries = std::min(std::max(entries * 4, 4096U), 65536U);
+    const int error = -io_uring_queue_init_params(entries, &ring_, &params);
+    if (error == EINVAL && flags != IORING_SETUP_R_DISABLED) {
+        return false;
+    }
+    if (error != 0) {
+        refuse(error);
+    }
+    return true;
+}
+
+uring::~uring() {
+    RINGO_ASSERT(in_flight_ == 0);
+    // The ring goes first: it is the last that could touch the buffers.
+    io_uring_queue_exit(&ring_);
+    if (wake_fd_ >= 0) {
+        ::close(wake_fd_);
+    }
+    if (buffers_ != nullptr) {
+        ::munmap(buffers_, buffer_count * buffer_bytes);
+    }
+    if (buffer_ring_ != nullptr) {
+        ::munmap(buffer_ring_, buffer_count * sizeof(io_uring_buf));
+    }
+}
+
+void uring::attach() {
+    // Not io_uring_enable_rings(): liburing 2.3 declares it without exporting it.
+    if (::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr,
+                  0) != 0) {
+        panic("io_uring: the ring could not be enabled");
+    }
+    if (deferred_) {
+        io_uring_register_ring_fd(&ring_);
+        if (!make_buffers()) {
+            buffer_ring_ = nullptr;
+        }
+    }
+    // io-wq threads only serve what cannot be polled; a few are plenty.
+    unsigned workers[2] = {4, 4};
+    io_uring_register_iowq_max_workers(&ring_, workers);
+    start(wake_);
+}
+
+bool uring::make_buffers() noexcept {
+    const auto map = [](std::size_t bytes) {
+        void* p =
+            ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        return p == MAP_FAILED ? nullptr : p;
+    };
+    buffer_ring_ = static_cast<io_uring_buf_ring*>(map(buffer_count * sizeof(io_uring_buf)));
+    buffers_ = static_cast<std::byte*>(map(buffer_count * buffer_bytes));
+    if (buffer_ring_ == nullptr || buffers_ == nullptr) {
+        return false;
+    }
+    io_uring_buf_reg registration{};
+    registration.ring_addr = reinterpret_cast<std::uintptr_t>(buffer_ring_);
+    registration.ring_entries = buffer_count;
+    registration.bgid = buffer_group;
+    if (io_uring_register_buf_ring(&ring_, &registration, 0) != 0) {
+        return false;
+    }
+    io_uring_buf_ring_init(buffer_ring_);
+    for (unsigned id = 0; id < buffer_count; ++id) {
+        give_back(static_cast<std::int32_t>(id));
+    }
+    return true;
+}
+
+std::span<std::byte> uring::buffer(std::int32_t id) noexcept {
+    return {buffers_ + static_cast<std::size_t>(id) * buffer_bytes, buffer_bytes};
+}
+
+void uring::give_back(std::int32_t id) noexcept {
+    io_uring_buf_ring_add(buffer_ring_, buffer(id).data(), buffer_bytes,
+                          static_cast<unsigned short>(id), io_uring_buf_ring_mask(buffer_count), 0);
+    io_uring_buf_ring_advance(buffer_ring_, 1);
+}
+
+void uring::start(io_operation& op) noexcept {
+    RINGO_ASSERT(op.idle());
+    op.state = io_state::queued;
+    queue_.push_back(op);
+    if (&op != &wake_) {
+        ++in_flight_;
+    }
+}
+
+void uring::cancel(io_operation& op) noexcept {
+    if (op.state == io_state::queued) {
+        op.state = io_state::withdrawn;
+    } else if (op.state == io_state::submitted) {
+        op.state = io_state::cancel_queued;
+        active_.remove(op);
+        queue_.push_back(op);
+    }
+}
+
+void uring::cancel_all() noexcept {
+    closing_ = true;
+    for (const io_list* list : {&active_, &queue_}) {
+        io_operation* next = nullptr;
+        for (io_operation* op = list->front(); op != nullptr; op = next) {
+            next = op->next;
+            cancel(*op);
+        }
+    }
+}
+
+void uring::turn(std::int64_t until_ns) noexcept {
+    flush();
+    enter(withdrew_ ? 0 : until_ns);
+    withdrew_ = false;
+    reap();
+}
+
+void uring::flush() noexcept {
+    while (io_operation* const op = queue_.front()) {
+        if (op->state == io_state::withdrawn) {
+            withdrew_ = true;
+            completed(*op, {.result = -ECANCELED, .more = false});
+            continue;
+        }
+        io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+        if (sqe == nullptr) {
+            io_uring_submit(&ring_);
+            sqe = io_uring_get_sqe(&ring_);
+            if (sqe == nullptr) {
+                return;  // the completion queue is full: reap first
+            }
+        }
+        queue_.remove(*op);
+        active_.push_back(*op);
+        if (op->state == io_state::cancel_queued) {
+            io_uring_prep_cancel64(sqe, reinterpret_cast<std::uintptr_t>(op), 0);
+            io_uring_sqe_set_data(sqe, nullptr);
+            op->state = io_state::cancelling;
+        } else {
+            prepare(*sqe, *op);
+            io_uring_sqe_set_data(sqe, op);
+            op->state = io_state::submitted;
+        }
+    }
+}
+
+void uring::prepare(io_uring_sqe& sqe, const io_operation& op) noexcept {
+    switch (op.code) {
+        case io_code::read:
+            io_uring_prep_read(&sqe, op.fd, op.address, op.length, static_cast<__u64>(-1));
+            return;
+        case io_code::receive:
+            io_uring_prep_recv(&sqe, op.fd, op.address, op.length, 0);
+            return;
+        case io_code::receive_multishot:
+            io_uring_prep_recv_multishot(&sqe, op.fd, nullptr, 0, 0);
+            sqe.flags |= IOSQE_BUFFER_SELECT;
+            sqe.buf_group = buffer_group;
+            return;
+        case io_code::send:
+            io_uring_prep_send(&sqe, op.fd, op.address, op.length, MSG_NOSIGNAL);
+            return;
+        case io_code::accept:
+            io_uring_prep_accept(&sqe, op.fd, nullptr, nullptr, SOCK_CLOEXEC);
+            return;
+        case io_code::accept_multishot:
+            io_uring_prep_multishot_accept(&sqe, op.fd, nullptr, nullptr, SOCK_CLOEXEC);
+            return;
+        case io_code::connect:
+            io_uring_prep_connect(&sqe, op.fd, static_cast<sockaddr*>(op.address), op.length);
+            return;
+        case io_code::poll:
+            io_uring_prep_poll_add(&sqe, op.fd, op.length);
+            return;
+        case io_code::none:
+            break;
+    }
+    panic("ringo is wrong, please report: an operation without a code");
+}
+
+void uring::enter(std::int64_t until_ns) noexcept {
+    const bool submit = io_uring_sq_ready(&ring_) != 0;
+    if (until_ns <= 0) {
+        // Kernel: with DEFER_TASKRUN, completions are made only when we ask; the flag says that
+        // there is something to ask for.
+        const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
+        if (submit || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) {
+            io_uring_submit_and_get_events(&ring_);
+        }
+        return;
+    }
+    io_uring_cqe* cqe = nullptr;
+    if (until_ns == timer_wheel::never) {
+        io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, nullptr, nullptr);
+        return;
+    }
+    const std::int64_t ns = std::max<std::int64_t>(until_ns - now_ns(), 0);
+    __kernel_timespec limit{.tv_sec = ns / 1'000'000'000, .tv_nsec = ns % 1'000'000'000};
+    io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &limit, nullptr);
+}
+
+void uring::reap() noexcept {
+    // What completes while the handlers run waits for the next turn: a turn is bounded.
+    for (unsigned left = io_uring_cq_ready(&ring_); left > 0; --left) {
+        io_uring_cqe* cqe = nullptr;
+        unsigned head = 0;
+        io_uring_for_each_cqe(&ring_, head, cqe) { break; }
+        auto* const op = static_cast<io_operation*>(io_uring_cqe_get_data(cqe));
+        io_completion c{.result = cqe->res, .more = (cqe->flags & IORING_CQE_F_MORE) != 0};
+        if ((cqe->flags & IORING_CQE_F_BUFFER) != 0) {
+            c.buffer = static_cast<std::int32_t>(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+        }
+        io_uring_cqe_seen(&ring_, cqe);
+        if (op != nullptr) {  // null: a cancel request's own completion
+            completed(*op, c);
+        }
+    }
+}
+
+void uring::completed(io_operation& op, const io_completion& c) noexcept {
+    if (!c.more) {
+        const bool with_kernel =
+            op.state == io_state::submitted || op.state == io_state::cancelling;
+        (with_kernel ? active_ : queue_).remove(op);
+        op.state = io_state::idle;
+        if (&op != &wake_) {
+            --in_flight_;
+        }
+    }
+    op.complete(op, c);
+}
+
+void uring::wake() noexcept {
+    const std::uint64_t one = 1;
+    // Fails only when the counter is full, and then the core is awake.
+    [[maybe_unused]] const auto n = ::write(wake_fd_, &one, sizeof one);
+}
+
+std::int64_t uring::now_ns() const noexcept {
+    return std::chrono::steady_clock::now().time_since_epoch().count();
+}
+
+}  // namespace
+
+std::unique_ptr<kernel> make_uring(unsigned entries) { return std::make_unique<uring>(entries); }
+
+}  // namespace ringo::detail

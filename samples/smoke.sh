@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Usage: smoke.sh DIR NAME [SECONDS]
+# Runs the samples built in DIR for a moment and checks what they say.
+# `echo` is also what demo.sh shows, for longer.
+set -euo pipefail
+
+dir=$1
+name=$2
+seconds=${3:-1}
+
+die() {
+    echo "smoke $name: $*" >&2
+    exit 1
+}
+
+smoke_hello() {
+    local expected=$'hello from the fast one\nhello from the slow one\n2 greetings'
+    local said
+    said=$("$dir/hello")
+    [[ $said == "$expected" ]] || die "it said: $said"
+}
+
+server=
+work=
+
+# On every way out: no server and no file stays behind.
+clean_up() {
+    if [[ -n $server ]]; then
+        kill -KILL "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+    fi
+    [[ -z $work ]] || rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# echo_server and load against each other on loopback; Ctrl-C must drain the server.
+smoke_echo() {
+    local line address status=0
+    work=$(mktemp -d)
+    mkfifo "$work/said"
+    # The shell starts background jobs with SIGINT ignored; the server needs it.
+    env --default-signal=INT "$dir/echo_server" 127.0.0.1:0 >"$work/said" &
+    server=$!
+    exec 3<"$work/said"
+    read -r -t 10 line <&3 || die "the server did not start"
+    echo "$line"
+    address=${line#listening }
+    address=${address%%,*}
+    [[ $line == listening\ * && $address == 127.0.0.1:* ]] || die "it said: $line"
+
+    "$dir/load" "$address" --seconds "$seconds" || die "load exited with $?"
+
+    kill -INT "$server"
+    for ((tenths = 0; tenths < 100; tenths++)); do
+        kill -0 "$server" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -0 "$server" 2>/dev/null && die "the server still runs 10 s after SIGINT"
+    wait "$server" || status=$?
+    server=
+    cat <&3
+    [[ $status -eq 0 ]] || die "the server exited with $status after SIGINT"
+}
+
+[[ $(type -t "smoke_$name") == function ]] || die "no such case"
+"smoke_$name"

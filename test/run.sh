@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Builds ringo and runs all its tests. Installs what is missing (Debian), says so first.
+# Without options: release, the default compiler, in build/test.
+# The last line is `N passed, N failed`; exits non-zero when something failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source test/setup.sh
+
+usage() {
+    cat <<'END'
+usage: ./test/run.sh [options]
+  --compiler CXX    g++, clang++, clang++-19, ... (default: $CXX, else Meson's choice)
+  --debug           -O0 with debug information instead of release
+  --sanitize KIND   address | thread | undefined | address,undefined
+  --werror          warnings are errors
+  --suite NAME      only that suite (perf, samples)
+RINGO_CORES in the environment is what the tests see.
+END
+}
+
+compiler=${CXX:-}
+buildtype=release
+sanitize=none
+werror=false
+dir=build/test
+test_args=()
+packages=("${packages_build[@]}" "${packages_test[@]}")
+
+while [[ $# -gt 0 ]]; do
+    case $1 in
+    --compiler) compiler=${2:?--compiler needs a name} && dir+=-$2 && shift ;;
+    --debug) buildtype=debug && dir+=-debug ;;
+    --sanitize) sanitize=${2:?--sanitize needs a kind} && dir+=-${2//,/-} && shift ;;
+    --werror) werror=true ;;
+    --suite) test_args+=(--suite "${2:?--suite needs a name}") && shift ;;
+    -h | --help) usage && exit 0 ;;
+    *) usage >&2 && exit 2 ;;
+    esac
+    shift
+done
+
+# clang++-19 comes from the package clang-19, and its C twin is clang-19.
+if [[ $compiler == clang++* ]]; then
+    packages+=("${compiler/++/}")
+    [[ $sanitize == none ]] || packages+=("libclang-rt${compiler#clang++}-dev")
+fi
+if [[ $sanitize != none ]]; then
+    [[ $buildtype == debug ]] || buildtype=debugoptimized
+    test_args+=(--timeout-multiplier 5)
+fi
+
+install_missing "${packages[@]}"
+
+# An explicit compiler switches Meson's own use of ccache off.
+if [[ -n $compiler ]]; then
+    ccache=
+    if command -v ccache >/dev/null; then ccache='ccache '; fi
+    c_compiler=${compiler/++/}
+    [[ $c_compiler == g* ]] && c_compiler=gcc${compiler#g++}
+    export CXX="$ccache$compiler" CC="$ccache$c_compiler"
+fi
+
+echo "== ${compiler:-default compiler}, $buildtype, sanitize $sanitize, RINGO_CORES ${RINGO_CORES:-unset}: $dir"
+if ! configure "$dir" --buildtype "$buildtype" -Db_sanitize="$sanitize" -Db_lundef=false \
+    -Dwerror="$werror" || ! meson compile -C "$dir"; then
+    printf 'The build failed.\n0 passed, 1 failed\n'
+    exit 1
+fi
+
+# Meson sets the like for ASan and UBSan by itself.
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+
+rm -f "$dir/meson-logs/testlog.json"
+status=0
+meson test -C "$dir" --no-rebuild --print-errorlogs "${test_args[@]}" || status=$?
+python3 test/summary.py "$dir/meson-logs/testlog.json" || status=1
+exit "$status"
