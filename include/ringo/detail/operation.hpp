@@ -72,7 +72,7 @@ public:
         return false;
     }
 
-    auto await_resume() {
+    decltype(auto) await_resume() {
         if (self->error != 0) [[unlikely]] {
             static_cast<Op*>(this)->raise();
         }
