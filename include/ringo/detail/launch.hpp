@@ -52,6 +52,34 @@ struct call_function {
 template <class Call>
 using call_result = typename std::invoke_result_t<Call&>::value_type;
 
+/// A callable that goes with its goroutine; a handle may keep the block for longer.
+template <class Call, bool = std::is_trivially_destructible_v<Call>>
+class held_call {
+public:
+    template <class... A>
+    explicit held_call(A&&... a) : call_{std::forward<A>(a)...} {}
+    Call& operator*() noexcept { return call_; }
+    void destroy() noexcept {}
+
+private:
+    [[no_unique_address]] Call call_;
+};
+
+template <class Call>
+class held_call<Call, false> {
+public:
+    template <class... A>
+    explicit held_call(A&&... a) : call_{std::forward<A>(a)...} {}
+    ~held_call() {}
+    Call& operator*() noexcept { return call_; }
+    void destroy() noexcept { call_.~Call(); }
+
+private:
+    union {
+        Call call_;
+    };
+};
+
 /// Base is detached<T>, joinable<T>, or another that has `root` and `deliver`.
 template <class Base, class Call>
 class launch_block final : public Base {
@@ -60,14 +88,19 @@ public:
     static void operator delete(void* block, std::size_t size) noexcept { frame_free(block, size); }
 
     template <class... A>
-    explicit launch_block(A&&... a) : Base(type_), call_{std::forward<A>(a)...} {}
+    explicit launch_block(A&&... a) : Base(type_), call_(std::forward<A>(a)...) {}
+    ~launch_block() {
+        if (!this->finished) {  // it never ran
+            call_.destroy();
+        }
+    }
 
 private:
     static launch_block& of(goroutine& g) noexcept { return static_cast<launch_block&>(g); }
 
     static void start(goroutine& g) {
         launch_block& self = of(g);
-        self.root.callee = self.call_().release();
+        self.root.callee = (*self.call_)().release();
         promise_base& promise = self.root.callee.promise();
         promise.self = &g;
         promise.slot = &self.root;
@@ -79,13 +112,14 @@ private:
         if (self.root.callee) {
             std::exchange(self.root.callee, nullptr).destroy();
         }
+        self.call_.destroy();
         Base::deliver(self);
     }
     static void destroy(goroutine& g) noexcept { delete &of(g); }
 
     static constexpr goroutine_type type_{&start, &fail, &end, &destroy};
 
-    [[no_unique_address]] Call call_;
+    [[no_unique_address]] held_call<Call> call_;
 };
 
 /// Base<T> is the kind of goroutine; what runs is `f(args...)`, or `f` itself if it is a task.
