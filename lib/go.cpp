@@ -183,8 +183,8 @@ bool joinable_base::arrive(shard& at) noexcept {
 }
 
 void joinable_base::cancel() noexcept {
-    if (cancel_asked_.exchange(true)) {
-        return;
+    if (done() || cancel_asked_.exchange(true)) {
+        return;  // once done, its core may be gone too
     }
     shard* const home = home_.load();
     if (home == nullptr) {

@@ -69,6 +69,9 @@ public:
     static void deliver(joinable& self) noexcept { self.finish(self.root.result.error()); }
     T take() {
         observed = true;
+        if (abandoned) {
+            throw_failure(failure_cancelled, "join");  // it was destroyed: there is no result
+        }
         return root.result.take();
     }
 
