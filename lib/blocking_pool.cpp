@@ -28,6 +28,8 @@ void start_blocking(blocking_job& job) noexcept {
     job.home->all.pool().push(job);
 }
 
+void finish_blocking(blocking_job& job) noexcept { job.home->post(*job.self); }
+
 blocking_pool::~blocking_pool() {
     {
         const std::lock_guard guard(lock_);
@@ -93,8 +95,6 @@ void blocking_pool::work() noexcept {
         --queued_;
         guard.unlock();
         job.call(job);
-        // Lifetime: after this the goroutine may end, and the job with it.
-        job.home->post(*job.self);
         guard.lock();
     }
 }

@@ -319,10 +319,24 @@ const void* find_context_value(const context_node& node, const void* key) noexce
     return nullptr;
 }
 
-std::int16_t context_failure(const goroutine& g) noexcept {
-    const bool late =
-        g.bound->node.ended.load(std::memory_order_acquire) == node_state::past_deadline;
-    return late ? failure_deadline_exceeded : failure_cancelled;
+namespace {
+
+failure failure_of(const context_node& node) noexcept {
+    return node.ended.load(std::memory_order_acquire) == node_state::past_deadline
+               ? failure_deadline_exceeded
+               : failure_cancelled;
+}
+
+}  // namespace
+
+std::int16_t context_failure(const goroutine& g) noexcept { return failure_of(g.bound->node); }
+
+void throw_ended(const context_node& ctx, const char* operation) {
+    throw_failure(failure_of(ctx), operation);
+}
+
+context_ref without_cancel(context_node& ctx) {
+    return context_ref(new context_node(&ctx, bond::shielded));
 }
 
 // --- awaiting a context's end ---
@@ -397,8 +411,7 @@ context_node& timeout_context::operator()() {
 }
 
 context_node& shielded_context::operator()() {
-    const context outer = this_context();
-    ctx_ = context_ref(new context_node(outer.node().get(), bond::shielded));
+    ctx_ = without_cancel(*this_context().node());
     return *ctx_;
 }
 

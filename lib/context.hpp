@@ -98,5 +98,9 @@ scope& scope_of(context_node& ctx, shard& here);
 
 /// What the background is to goroutines, a runtime's root is to its run.
 context_ref make_root();
+/// The values of `ctx` without its end.
+context_ref without_cancel(context_node& ctx);
+/// Throws what the end of `ctx` means to who waits under it.
+[[noreturn]] void throw_ended(const context_node& ctx, const char* operation);
 
 }  // namespace ringo::detail

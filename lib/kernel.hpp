@@ -7,10 +7,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 
 namespace ringo::detail {
+
+/// One of the buffers that multishot receives fill.
+struct pooled_buffer {
+    std::byte* data = nullptr;
+    std::uint32_t length = 0;  // bytes that were received
+    std::int32_t next = -1;
+};
 
 class kernel {
 public:
@@ -49,8 +55,8 @@ public:
     /// Whether receive_multishot and accept_multishot are served.
     virtual bool has_multishot() const noexcept = 0;
 
-    /// The memory of a pooled buffer that a completion brought.
-    virtual std::span<std::byte> buffer(std::int32_t id) noexcept = 0;
+    /// The pooled buffer that a completion brought. Whoever holds it may link it by `next`.
+    virtual pooled_buffer& buffer(std::int32_t id) noexcept = 0;
     virtual void give_back(std::int32_t id) noexcept = 0;
 };
 

@@ -28,7 +28,7 @@ public:
     std::int64_t now_ns() const noexcept override { return now_ns_; }
     std::size_t in_flight() const noexcept override { return in_flight_; }
     bool has_multishot() const noexcept override { return false; }
-    std::span<std::byte> buffer(std::int32_t) noexcept override { return {}; }
+    pooled_buffer& buffer(std::int32_t) noexcept override { return no_buffer_; }
     void give_back(std::int32_t) noexcept override {}
 
 private:
@@ -38,6 +38,7 @@ private:
     };
 
     std::function<void(io_operation&)> on_start_;
+    pooled_buffer no_buffer_;
     io_list active_;
     std::vector<io_operation*> queue_;
     std::vector<due> due_;

@@ -11,6 +11,7 @@
 
 #include "context.hpp"
 #include "cores.hpp"
+#include "resident.hpp"
 
 #include <ringo/detail/joinable.hpp>
 #include <ringo/detail/operation.hpp>
@@ -233,6 +234,22 @@ void shard::remove_scope(scope& s) noexcept {
     }
 }
 
+void shard::add_resident(resident& r) noexcept {
+    r.next_ = residents_;
+    r.link_ = &residents_;
+    if (residents_ != nullptr) {
+        residents_->link_ = &r.next_;
+    }
+    residents_ = &r;
+}
+
+void shard::remove_resident(resident& r) noexcept {
+    *r.link_ = r.next_;
+    if (r.next_ != nullptr) {
+        r.next_->link_ = r.link_;
+    }
+}
+
 void shard::abandon_goroutines() noexcept {
     abandoning_ = true;
     for (scope* s = scopes_; s != nullptr; s = s->shard_next) {
@@ -253,6 +270,9 @@ void shard::drain() noexcept {
         run_inbox();
         kernel_->turn(kernel_->in_flight() != 0 && messages_.empty() ? timer_wheel::never : 0);
         kernel_->cancel_all();
+    }
+    while (residents_ != nullptr) {
+        residents_->core_ends();
     }
 }
 

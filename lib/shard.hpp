@@ -15,6 +15,7 @@
 namespace ringo::detail {
 
 class cores_state;
+class resident;
 struct scope;
 
 class shard : public core_state {
@@ -46,6 +47,8 @@ public:
 
     void add_scope(scope& s) noexcept;
     void remove_scope(scope& s) noexcept;
+    void add_resident(resident& r) noexcept;
+    void remove_resident(resident& r) noexcept;
 
     // --- any thread ---
 
@@ -89,6 +92,7 @@ private:
     // home core
     std::unique_ptr<kernel> kernel_;
     scope* scopes_ = nullptr;
+    resident* residents_ = nullptr;
     std::uint64_t ids_ = 0;
     bool abandoning_ = false;
 

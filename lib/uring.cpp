@@ -15,6 +15,7 @@
 #include <cstring>
 #include <memory>
 #include <system_error>
+#include <vector>
 
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -68,7 +69,9 @@ public:
     std::int64_t now_ns() const noexcept override;
     std::size_t in_flight() const noexcept override { return in_flight_; }
     bool has_multishot() const noexcept override { return buffer_ring_ != nullptr; }
-    std::span<std::byte> buffer(std::int32_t id) noexcept override;
+    pooled_buffer& buffer(std::int32_t id) noexcept override {
+        return buffers_[static_cast<std::size_t>(id)];
+    }
     void give_back(std::int32_t id) noexcept override;
 
 private:
@@ -104,7 +107,8 @@ private:
     bool withdrew_ = false;  // this turn completed something without the kernel
 
     io_uring_buf_ring* buffer_ring_ = nullptr;
-    std::byte* buffers_ = nullptr;
+    std::byte* buffer_memory_ = nullptr;
+    std::vector<pooled_buffer> buffers_;
 };
 
 uring::uring(unsigned entries) {
@@ -153,8 +157,8 @@ uring::~uring() {
     if (wake_fd_ >= 0) {
         ::close(wake_fd_);
     }
-    if (buffers_ != nullptr) {
-        ::munmap(buffers_, buffer_count * buffer_bytes);
+    if (buffer_memory_ != nullptr) {
+        ::munmap(buffer_memory_, buffer_count * buffer_bytes);
     }
     if (buffer_ring_ != nullptr) {
         ::munmap(buffer_ring_, buffer_count * sizeof(io_uring_buf));
@@ -186,8 +190,8 @@ bool uring::make_buffers() noexcept {
         return p == MAP_FAILED ? nullptr : p;
     };
     buffer_ring_ = static_cast<io_uring_buf_ring*>(map(buffer_count * sizeof(io_uring_buf)));
-    buffers_ = static_cast<std::byte*>(map(buffer_count * buffer_bytes));
-    if (buffer_ring_ == nullptr || buffers_ == nullptr) {
+    buffer_memory_ = static_cast<std::byte*>(map(buffer_count * buffer_bytes));
+    if (buffer_ring_ == nullptr || buffer_memory_ == nullptr) {
         return false;
     }
     io_uring_buf_reg registration{};
@@ -198,18 +202,16 @@ bool uring::make_buffers() noexcept {
         return false;
     }
     io_uring_buf_ring_init(buffer_ring_);
+    buffers_.resize(buffer_count);
     for (unsigned id = 0; id < buffer_count; ++id) {
+        buffers_[id].data = buffer_memory_ + id * buffer_bytes;
         give_back(static_cast<std::int32_t>(id));
     }
     return true;
 }
 
-std::span<std::byte> uring::buffer(std::int32_t id) noexcept {
-    return {buffers_ + static_cast<std::size_t>(id) * buffer_bytes, buffer_bytes};
-}
-
 void uring::give_back(std::int32_t id) noexcept {
-    io_uring_buf_ring_add(buffer_ring_, buffer(id).data(), buffer_bytes,
+    io_uring_buf_ring_add(buffer_ring_, buffer(id).data, buffer_bytes,
                           static_cast<unsigned short>(id), io_uring_buf_ring_mask(buffer_count), 0);
     io_uring_buf_ring_advance(buffer_ring_, 1);
 }
@@ -345,6 +347,7 @@ void uring::reap() noexcept {
         io_completion c{.result = cqe->res, .more = (cqe->flags & IORING_CQE_F_MORE) != 0};
         if ((cqe->flags & IORING_CQE_F_BUFFER) != 0) {
             c.buffer = static_cast<std::int32_t>(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+            buffer(c.buffer).length = static_cast<std::uint32_t>(std::max(c.result, 0));
         }
         io_uring_cqe_seen(&ring_, cqe);
         if (op != nullptr) {  // null: a cancel request's own completion

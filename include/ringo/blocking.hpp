@@ -21,13 +21,14 @@ public:
 
     explicit blocking_job(function f) noexcept : wait(blocking_wait), call(f) {}
 
-    function call;
+    function call;  // on the pool's thread; nobody touches the job after it
     shard* home = nullptr;
     blocking_job* next = nullptr;
 };
 
-/// Queues the job; its goroutine is woken when it has run.
 void start_blocking(blocking_job& job) noexcept;
+/// Wakes the job's goroutine. Lifetime: it may end at once, and the job with it.
+void finish_blocking(blocking_job& job) noexcept;
 
 template <class F>
 class blocking_operation : public operation<blocking_operation<F>, blocking_job> {
@@ -56,6 +57,7 @@ private:
         } catch (...) {
             self.result_.fail(std::current_exception());
         }
+        finish_blocking(self);
     }
 
     F f_;

@@ -6,6 +6,8 @@
 #include <ringo/context.hpp>
 #include <ringo/error.hpp>
 #include <ringo/go.hpp>
+#include <ringo/net.hpp>
+#include <ringo/os.hpp>
 #include <ringo/result.hpp>
 #include <ringo/run.hpp>
 #include <ringo/runtime.hpp>

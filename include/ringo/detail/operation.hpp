@@ -59,7 +59,7 @@ public:
     bool await_suspend(std::coroutine_handle<Promise> h) noexcept {
         goroutine& g = *h.promise().self;
         self = &g;
-        if (g.cancelled) [[unlikely]] {
+        if (g.cancelled && !requires { Op::starts_when_cancelled; }) [[unlikely]] {
             g.error = context_failure(g);
             return false;
         }

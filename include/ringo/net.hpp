@@ -1,0 +1,8 @@
+// The network.
+#pragma once
+
+#include <ringo/net/conn.hpp>
+#include <ringo/net/dial.hpp>
+#include <ringo/net/endpoint.hpp>
+#include <ringo/net/listener.hpp>
+#include <ringo/net/serve.hpp>

@@ -1,0 +1,170 @@
+// conn: a connected stream socket, TCP or Unix.
+#pragma once
+
+#include <ringo/buffer.hpp>
+#include <ringo/detail/io_operation.hpp>
+#include <ringo/detail/operation.hpp>
+#include <ringo/net/endpoint.hpp>
+#include <ringo/task.hpp>
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+namespace ringo::net {
+
+class conn;
+
+namespace detail {
+
+class socket;
+
+extern const ringo::detail::wait_type read_wait;
+extern const ringo::detail::wait_type write_wait;
+extern const ringo::detail::wait_type close_wait;
+
+/// What the compiled core knows of a read. It is served by the core that receives for the socket,
+/// which need not be the reader's.
+class socket_read : public ringo::detail::wait {
+public:
+    socket_read(socket& s, std::span<std::byte> into) noexcept;
+    socket_read(socket_read&& other) noexcept : socket_read(*other.from, other.buffer) {}
+
+    bool start() noexcept;
+    [[noreturn]] void raise();
+
+    socket* from;
+    std::span<std::byte> buffer;
+    std::size_t received = 0;
+    struct receive_operation : ringo::detail::io_operation {
+        explicit receive_operation(socket_read& r) noexcept;
+        socket_read& owner;
+    } direct;  // receives into `buffer`, where pooled buffers are not used
+};
+
+class read_operation : public ringo::detail::operation<read_operation, socket_read> {
+public:
+    using operation::operation;
+    using socket_read::raise;
+    using socket_read::start;
+    std::size_t value() const noexcept { return received; }
+};
+
+class socket_write : public ringo::detail::wait {
+public:
+    socket_write(socket& s, std::span<const std::byte> what) noexcept;
+    socket_write(socket_write&& other) noexcept : socket_write(*other.to, other.data) {}
+
+    bool start() noexcept;
+    [[noreturn]] void raise();
+
+    socket* to;
+    std::span<const std::byte> data;
+    std::size_t sent = 0;
+    ringo::detail::shard* home = nullptr;  // whose kernel sends
+    struct send_operation : ringo::detail::io_operation {
+        explicit send_operation(socket_write& w) noexcept;
+        socket_write& owner;
+    } send;
+};
+
+class write_operation : public ringo::detail::operation<write_operation, socket_write> {
+public:
+    using operation::operation;
+    using socket_write::raise;
+    using socket_write::start;
+    std::size_t value() const noexcept { return sent; }
+};
+
+class close_operation : public ringo::detail::operation<close_operation> {
+public:
+    explicit close_operation(socket& s) noexcept : operation(close_wait), socket_(&s) {}
+
+    static constexpr bool starts_when_cancelled = true;
+
+    bool start() noexcept;
+    void value() const noexcept {}
+
+private:
+    socket* socket_;
+};
+
+}  // namespace detail
+
+/// A connection. Its destructor closes it, once its kernel operations have ended.
+///
+/// One goroutine may read while another writes, on any cores; two that read at once are a panic.
+/// Each operation throws std::system_error with the operation and both ends in its text.
+///
+/// follows  Go net.Conn
+class conn {
+public:
+    /// Not connected; any operation is a panic.
+    conn() noexcept = default;
+    /// takes    a connected, blocking stream socket, which is the conn's from here on
+    explicit conn(int descriptor);
+    conn(conn&& other) noexcept : socket_(std::exchange(other.socket_, nullptr)) {}
+    conn& operator=(conn&& other) noexcept {
+        std::swap(socket_, other.socket_);
+        return *this;
+    }
+    ~conn();
+
+    /// Waits for bytes, and takes as many as there are and fit.
+    ///
+    /// returns  how many; 0: the peer will send no more (or the buffer is empty)
+    /// throws   cancelled, deadline_exceeded: no byte was taken; errc::closed
+    /// core     any; resumes on the same core
+    /// cost     no allocation; no system call of its own while the connection is busy
+    [[nodiscard]] detail::read_operation read(mutable_buffer buffer);
+
+    /// Fills the buffer.
+    ///
+    /// throws   errc::end_of_stream when the peer ends before; cancelled, deadline_exceeded: with
+    ///          the bytes that were taken in their `bytes()`
+    [[nodiscard]] task<> read_exactly(mutable_buffer buffer);
+
+    /// Writes once: as much as the socket takes, at least one byte.
+    ///
+    /// returns  how many bytes
+    /// throws   cancelled, deadline_exceeded: nothing was written; EPIPE, never SIGPIPE
+    /// cancel   the buffer must live until the operation returns, as for all of these
+    [[nodiscard]] detail::write_operation write_some(const_buffer data);
+
+    /// Writes all of it.
+    ///
+    /// throws   as write_some; cancelled, deadline_exceeded: `bytes()` says how far it got
+    [[nodiscard]] task<> write(const_buffer data);
+
+    /// Tells the peer that no more will come. Reading goes on.
+    void close_write();
+
+    /// Closes the connection, and returns when its operations have ended and its descriptor is
+    /// free. Whoever reads or writes gets errc::closed. Also closes in a cancelled goroutine.
+    [[nodiscard]] detail::close_operation close();
+
+    [[nodiscard]] bool is_open() const noexcept;
+    [[nodiscard]] endpoint local() const;
+    [[nodiscard]] endpoint remote() const;
+
+    /// Whether small writes wait to be sent together (off from the start, as in Go).
+    void set_no_delay(bool on);
+    void set_keep_alive(bool on);
+    /// takes    bytes, of the kernel's buffers
+    void set_receive_buffer(int bytes);
+    void set_send_buffer(int bytes);
+
+    /// The descriptor, for options that have no name here; -1 when closed.
+    [[nodiscard]] int descriptor() const noexcept;
+
+    /// For ringo's own parts.
+    detail::socket* socket() const noexcept { return socket_; }
+
+private:
+    detail::socket& open_socket(const char* operation) const;
+    void set(const char* what, int level, int option, int value);
+
+    detail::socket* socket_ = nullptr;
+};
+
+}  // namespace ringo::net

@@ -1,0 +1,71 @@
+// serve: a server on every core.
+#pragma once
+
+#include <ringo/net/conn.hpp>
+#include <ringo/net/endpoint.hpp>
+#include <ringo/net/listener.hpp>
+#include <ringo/task.hpp>
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace ringo::net {
+
+struct serve_options {
+    std::chrono::milliseconds drain{5000};  // for handlers to end by themselves, when cancelled
+    int backlog = 4096;
+};
+
+namespace detail {
+
+/// A handler, borrowed.
+struct handler_ref {
+    void* object;
+    task<> (*call)(void* object, conn c);
+};
+
+task<> serve_all(std::vector<listener> listeners, handler_ref handler, serve_options o);
+
+}  // namespace detail
+
+/// A listener for each core on one address; one for a Unix socket, which has a single queue.
+///
+/// takes    as `listen` does; port 0: the system chooses one, the same for all
+/// throws   as `listen`
+/// panics   outside a runtime's cores
+std::vector<listener> listen_on_cores(std::string_view address, listen_options o = {});
+
+/// Accepts connections on every core, and runs `handler(conn)` in a goroutine for each, on the
+/// core that accepted it. Returns only by an exception.
+///
+/// When cancelled, it drains: it stops accepting, ends the reading side of each connection, so
+/// that a handler reads what has arrived and then the end of the stream, waits until the handlers
+/// have ended, for at most `drain`, then cancels those that are left, and waits for them.
+///
+/// takes    an address as `listen` does; a handler that all cores may call at once, copied
+/// throws   cancelled, deadline_exceeded, once drained; std::system_error where it cannot listen
+/// core     any
+/// follows  Go http.Server.Serve and Shutdown
+template <class Handler>
+[[nodiscard]] task<> serve(std::string address, Handler handler, serve_options o = {}) {
+    static_assert(std::is_same_v<std::invoke_result_t<Handler&, conn>, task<>>,
+                  "ringo: the handler must be callable as task<>(conn)");
+    const detail::handler_ref ref{&handler, [](void* object, conn c) {
+                                      return (*static_cast<Handler*>(object))(std::move(c));
+                                  }};
+    co_await detail::serve_all(listen_on_cores(address, {.backlog = o.backlog}), ref, o);
+}
+/// ... on listeners that were made before: one for each core, or fewer.
+template <class Handler>
+[[nodiscard]] task<> serve(std::vector<listener> listeners, Handler handler, serve_options o = {}) {
+    const detail::handler_ref ref{&handler, [](void* object, conn c) {
+                                      return (*static_cast<Handler*>(object))(std::move(c));
+                                  }};
+    co_await detail::serve_all(std::move(listeners), ref, o);
+}
+
+}  // namespace ringo::net

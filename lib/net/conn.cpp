@@ -1,0 +1,127 @@
+#include <ringo/net/conn.hpp>
+
+#include "socket.hpp"
+
+#include <ringo/detail/panic.hpp>
+#include <ringo/error.hpp>
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace ringo::net {
+
+conn::conn(int descriptor) : socket_(new detail::socket(descriptor)) {}
+
+conn::~conn() {
+    if (socket_ != nullptr) {
+        socket_->close(nullptr);
+        socket_->release();
+    }
+}
+
+detail::socket& conn::open_socket(const char* operation) const {
+    if (socket_ == nullptr) {
+        ringo::detail::panic(operation);
+    }
+    return *socket_;
+}
+
+detail::read_operation conn::read(mutable_buffer buffer) {
+    return detail::read_operation(open_socket("conn: read of one that is not connected"),
+                                  buffer.bytes());
+}
+
+detail::write_operation conn::write_some(const_buffer data) {
+    return detail::write_operation(open_socket("conn: write to one that is not connected"),
+                                   data.bytes());
+}
+
+task<> conn::read_exactly(mutable_buffer buffer) {
+    const std::span<std::byte> all = buffer.bytes();
+    std::size_t done = 0;
+    while (done < all.size()) {
+        auto rest = all.subspan(done);
+        std::size_t n = 0;
+        try {
+            n = co_await read(rest);
+        } catch (const cancelled& e) {
+            throw cancelled("read_exactly", done);
+        } catch (const deadline_exceeded& e) {
+            throw deadline_exceeded("read_exactly", done);
+        }
+        if (n == 0) {
+            throw std::system_error(
+                errc::end_of_stream,
+                fmt::format("read_exactly {}->{}: {} of {} bytes", local().to_string(),
+                            remote().to_string(), done, all.size()));
+        }
+        done += n;
+    }
+}
+
+task<> conn::write(const_buffer data) {
+    const std::span<const std::byte> all = data.bytes();
+    std::size_t done = 0;
+    while (done < all.size()) {
+        auto rest = all.subspan(done);
+        try {
+            done += co_await write_some(rest);
+        } catch (const cancelled& e) {
+            throw cancelled("write", done);
+        } catch (const deadline_exceeded& e) {
+            throw deadline_exceeded("write", done);
+        }
+    }
+}
+
+void conn::close_write() {
+    open_socket("conn: close_write of one that is not connected").shutdown(SHUT_WR);
+}
+
+detail::close_operation conn::close() {
+    return detail::close_operation(open_socket("conn: close of one that is not connected"));
+}
+
+bool conn::is_open() const noexcept { return socket_ != nullptr && !socket_->closed(); }
+
+endpoint conn::local() const {
+    return open_socket("conn: local of one that is not connected").local();
+}
+endpoint conn::remote() const {
+    return open_socket("conn: remote of one that is not connected").remote();
+}
+
+int conn::descriptor() const noexcept { return is_open() ? socket_->descriptor() : -1; }
+
+void conn::set(const char* what, int level, int option, int value) {
+    detail::socket& s = open_socket("conn: option of one that is not connected");
+    if (!s.enter()) {
+        throw std::system_error(errc::closed, what);
+    }
+    const int failed = ::setsockopt(s.descriptor(), level, option, &value, sizeof value);
+    const int error = errno;
+    s.leave();
+    if (failed != 0) {
+        throw std::system_error(error, std::system_category(), what);
+    }
+}
+
+void conn::set_no_delay(bool on) {
+    if (local().is_unix()) {
+        return;  // never delays
+    }
+    set("set_no_delay", IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
+}
+void conn::set_keep_alive(bool on) { set("set_keep_alive", SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0); }
+void conn::set_receive_buffer(int bytes) {
+    set("set_receive_buffer", SOL_SOCKET, SO_RCVBUF, bytes);
+}
+void conn::set_send_buffer(int bytes) { set("set_send_buffer", SOL_SOCKET, SO_SNDBUF, bytes); }
+
+}  // namespace ringo::net
