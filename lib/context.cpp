@@ -13,14 +13,14 @@ namespace ringo::detail {
 /// Ends a context at its deadline. Whoever clears `node->timer` under its lock disposes of it.
 struct deadline_timer : timer_entry, message {
     deadline_timer(context_node& n, shard& s)
-        : timer_entry(&fired), message(&dropped), node((retain(n), &n)), home(s) {}
+        : timer_entry(deadline_wait), message(&dropped), node((retain(n), &n)), home(s) {}
 
     void dispose() noexcept {
         home.timers.remove(*this);
         delete this;
     }
 
-    static void fired(timer_entry& entry) noexcept {
+    static void fired(wait& entry) noexcept {
         auto& self = static_cast<deadline_timer&>(entry);
         const context_ref node = self.node;
         {
@@ -36,6 +36,8 @@ struct deadline_timer : timer_entry, message {
         end_context(*node, due ? node_state::past_deadline : node_state::cancelled, nullptr);
     }
     static void dropped(message& m) noexcept { static_cast<deadline_timer&>(m).dispose(); }
+
+    static constexpr wait_type deadline_wait{"deadline", nullptr, &fired};
 
     context_ref node;
     shard& home;
@@ -329,7 +331,7 @@ failure failure_of(const context_node& node) noexcept {
 
 }  // namespace
 
-std::int16_t context_failure(const goroutine& g) noexcept { return failure_of(g.bound->node); }
+std::uint8_t context_failure(const goroutine& g) noexcept { return failure_of(g.bound->node); }
 
 void throw_ended(const context_node& ctx, const char* operation) {
     throw_failure(failure_of(ctx), operation);

@@ -141,10 +141,14 @@ void cores_state::run_core(shard& s) noexcept {
         }
         end_goroutines(s);
     } else {
-        bool abandoned = false;
+        phase seen = phase::running;
         for (phase p = phase_.load(); p != phase::draining; p = phase_.load()) {
-            if (p == phase::abandoning && !std::exchange(abandoned, true)) {
-                s.abandon_goroutines();
+            if (p != std::exchange(seen, p)) {
+                if (p == phase::abandoning) {
+                    s.abandon_goroutines();
+                }
+                // An end that came before this core saw the phase has woken nobody.
+                shard_at(0).io().wake();
             }
             s.turn(timer_wheel::never);
         }

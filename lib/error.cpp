@@ -84,7 +84,7 @@ std::error_code failure_code(int error) noexcept {
     }
 }
 
-void throw_failure(std::int16_t error, const std::string& operation, std::size_t bytes) {
+void throw_failure(std::uint8_t error, const std::string& operation, std::size_t bytes) {
     switch (error) {
         case failure_cancelled:
             throw cancelled(operation, bytes);
@@ -97,7 +97,7 @@ void throw_failure(std::int16_t error, const std::string& operation, std::size_t
     }
 }
 
-void throw_failure(std::int16_t error, const char* operation) {
+void throw_failure(std::uint8_t error, const char* operation) {
     throw_failure(error, std::string(operation), 0);
 }
 

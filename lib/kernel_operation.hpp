@@ -43,7 +43,7 @@ private:
         if (c.result == -ECANCELED) {
             me.self->error = context_failure(*me.self);
         } else if (c.result < 0) {
-            me.self->error = static_cast<std::int16_t>(-c.result);
+            me.self->error = static_cast<std::uint8_t>(-c.result);
         }
         wake(*me.self);
     }

@@ -46,33 +46,37 @@ void shard::run_ready() noexcept {
         if (ready_head == nullptr) {
             ready_tail = &ready_head;
         }
-        run(g);
+        current = &g;
+        if (can_resume(g)) [[likely]] {
+            do {
+                g.frame.resume();
+            } while (g.running);
+        }
+        if (g.finished) [[unlikely]] {
+            end(g);
+        }
     }
+    current = nullptr;
 }
 
-void shard::run(goroutine& g) noexcept {
-    current = &g;
+/// False: there is nothing to resume, and the goroutine is finished.
+bool shard::can_resume(goroutine& g) noexcept {
     g.running = true;
     if (abandoning_) [[unlikely]] {
         destroy_frames(g);
-        g.running = false;
-        g.finished = true;
-    } else if (!g.frame) {
+    } else if (g.frame) [[likely]] {
+        return true;
+    } else {
         try {
             g.type->start(g);
+            return true;
         } catch (...) {
             g.type->fail(g);
-            g.running = false;
-            g.finished = true;
         }
     }
-    while (g.running) {
-        g.frame.resume();
-    }
-    if (g.finished) {
-        end(g);
-    }
-    current = nullptr;
+    g.running = false;
+    g.finished = true;
+    return false;
 }
 
 void shard::end(goroutine& g) noexcept {
@@ -83,13 +87,15 @@ void shard::end(goroutine& g) noexcept {
     unbind(g);
     g.bound = &s;
     g.type->end(g);
-    current = nullptr;
     if (--s.members == 0) {
         collect(s);
     }
     ended_.store(ended_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-    if (all.stopping()) [[unlikely]] {
-        all.shard_at(0).wake_if_asleep();
+    // The first core waits for the last end of all, which finds nothing else ready here. It may
+    // be this core, before it sleeps in the same turn. Not wake_if_asleep: the first core looks
+    // at live() before it says that it sleeps.
+    if (ready_head == nullptr && all.stopping()) [[unlikely]] {
+        all.shard_at(0).io().wake();
     }
 }
 

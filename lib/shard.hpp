@@ -82,7 +82,7 @@ public:
 
 private:
     void run_ready() noexcept;
-    void run(goroutine& g) noexcept;
+    bool can_resume(goroutine& g) noexcept;
     void end(goroutine& g) noexcept;
     void destroy_frames(goroutine& g) noexcept;
     void run_inbox() noexcept;

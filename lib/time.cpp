@@ -8,15 +8,16 @@ namespace ringo::detail {
 namespace {
 
 void cancel_sleep(wait& w) noexcept {
-    auto& op = static_cast<sleep_operation&>(w);
-    shard::here().timers.remove(op);
-    op.self->error = context_failure(*op.self);
-    wake(*op.self);
+    shard::here().timers.remove(static_cast<timer_entry&>(w));
+    w.self->error = context_failure(*w.self);
+    wake(*w.self);
 }
+
+void end_sleep(wait& w) noexcept { wake(*w.self); }
 
 }  // namespace
 
-const wait_type sleep_wait{"sleep", &cancel_sleep};
+const wait_type sleep_wait{"sleep", &cancel_sleep, &end_sleep};
 
 std::int64_t now_ns() noexcept {
     const shard* const here = shard::this_thread();
@@ -32,10 +33,6 @@ bool sleep_operation::start() noexcept {
     // Also when it is due already: a loop of sleeps must not keep the core from its other work.
     shard::here().timers.add(*this);
     return true;
-}
-
-void sleep_operation::expire(timer_entry& entry) noexcept {
-    wake(*static_cast<sleep_operation&>(entry).self);
 }
 
 }  // namespace ringo::detail

@@ -105,7 +105,7 @@ void timer_wheel::expire(std::int64_t now_ns) noexcept {
     while (!near_.empty() && near_.front()->deadline_ns <= now_ns) {
         timer_entry& due = *near_.front();
         remove(due);
-        due.fire(due);
+        due.type->fire(due);
     }
 }
 

@@ -56,7 +56,7 @@ namespace detail {
 /// The code for goroutine::error.
 std::error_code failure_code(int error) noexcept;
 /// Throws what goroutine::error says.
-[[noreturn]] void throw_failure(std::int16_t error, const std::string& operation,
+[[noreturn]] void throw_failure(std::uint8_t error, const std::string& operation,
                                 std::size_t bytes);
 }  // namespace detail
 

@@ -9,6 +9,7 @@
 #include <ringo/task.hpp>
 
 #include <concepts>
+#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -176,20 +177,32 @@ auto spawn(const Place& where, F&& f, Args&&... args) {
 
 namespace detail {
 
-class yield_operation : public operation<yield_operation> {
+/// Not a wait: the goroutine stays ready, so there is nothing to give up.
+class yield_operation {
 public:
-    yield_operation() noexcept : operation(yield_wait) {}
+    yield_operation() noexcept {}
 
-    bool start() noexcept {
-        self->waiting = nullptr;
-        this_core_state->make_ready(*self);
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> h) noexcept {
+        goroutine& g = *h.promise().self;
+        if (g.cancelled) [[unlikely]] {
+            cancelled_ = &g;
+            return false;
+        }
+        g.frame = erase(h);
+        g.running = false;
+        this_core_state->make_ready(g);
         return true;
     }
-    void value() const noexcept {}
+    void await_resume() const {
+        if (cancelled_ != nullptr) [[unlikely]] {
+            throw_failure(context_failure(*cancelled_), "yield");
+        }
+    }
 
 private:
-    static void ignore(wait&) noexcept {}  // it is ready: nothing to give up
-    static constexpr wait_type yield_wait{"runnable", &ignore};
+    goroutine* cancelled_ = nullptr;
 };
 
 }  // namespace detail

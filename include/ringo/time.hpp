@@ -22,19 +22,16 @@ std::int64_t now_ns() noexcept;
 
 extern const wait_type sleep_wait;
 
-class sleep_operation : public operation<sleep_operation>, public timer_entry {
+class sleep_operation : public operation<sleep_operation, timer_entry> {
 public:
     explicit sleep_operation(std::int64_t until_ns) noexcept
-        : operation(sleep_wait), timer_entry(&expire) {
+        : operation(sleep_wait) {
         deadline_ns = until_ns;
     }
     sleep_operation(sleep_operation&& other) noexcept : sleep_operation(other.deadline_ns) {}
 
     bool start() noexcept;
     void value() const noexcept {}
-
-private:
-    static void expire(timer_entry& entry) noexcept;
 };
 
 }  // namespace detail

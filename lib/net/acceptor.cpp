@@ -67,6 +67,13 @@ bool out_of_resources(int error) noexcept {
 
 const ringo::detail::wait_type accept_wait{"accept", &cancel_socket_accept};
 
+const ringo::detail::wait_type acceptor::pause_timer::pause_wait{
+    "pause", nullptr, [](wait& t) noexcept {
+        acceptor& self = static_cast<pause_timer&>(t).owner;
+        self.pausing_ = false;
+        self.rearm();
+    }};
+
 acceptor::accept_io::accept_io(acceptor& a) noexcept
     : io_operation([](io_operation& op, const io_completion& c) noexcept {
           static_cast<accept_io&>(op).owner.accepted(c);
@@ -76,12 +83,7 @@ acceptor::accept_io::accept_io(acceptor& a) noexcept
 }
 
 acceptor::pause_timer::pause_timer(acceptor& a) noexcept
-    : timer_entry([](timer_entry& t) noexcept {
-          acceptor& self = static_cast<pause_timer&>(t).owner;
-          self.pausing_ = false;
-          self.rearm();
-      }),
-      owner(a) {}
+    : timer_entry(pause_wait), owner(a) {}
 
 acceptor::acceptor(int descriptor, endpoint where) noexcept : fd_(descriptor), local_(where) {}
 
@@ -192,7 +194,7 @@ void acceptor::rearm() noexcept {
 }
 
 void acceptor::end(socket_accept& a, int error) noexcept {
-    a.self->error = static_cast<std::int16_t>(error);
+    a.self->error = static_cast<std::uint8_t>(error);
     wake(*a.self);
 }
 
@@ -302,7 +304,7 @@ bool socket_accept::start() noexcept { return from->accept(*this); }
 void socket_accept::raise() {
     ringo::detail::throw_failure(
         self->error,
-        self->error > 0 ? fmt::format("accept {}", from->local().to_string()) : "accept", 0);
+        self->error < ringo::detail::failure_cancelled ? fmt::format("accept {}", from->local().to_string()) : "accept", 0);
 }
 
 }  // namespace ringo::net::detail

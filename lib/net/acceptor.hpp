@@ -40,6 +40,7 @@ private:
     };
     struct pause_timer : ringo::detail::timer_entry {
         explicit pause_timer(acceptor& a) noexcept;
+        static const ringo::detail::wait_type pause_wait;
         acceptor& owner;
     };
     struct errand;

@@ -41,10 +41,10 @@ endpoint name_of(int fd, int (*get)(int, sockaddr*, socklen_t*)) {
     return endpoint(reinterpret_cast<const sockaddr*>(&a), std::min<std::size_t>(size, sizeof a));
 }
 
-[[noreturn]] void raise_failure(const socket& s, const char* operation, std::int16_t error) {
+[[noreturn]] void raise_failure(const socket& s, const char* operation, std::uint8_t error) {
     // What ringo itself ends needs no names; what the network did, does.
     std::string text = operation;
-    if (error > 0 && !s.closed()) {
+    if (error < ringo::detail::failure_cancelled && !s.closed()) {
         text = fmt::format("{} {}->{}", operation, s.local().to_string(), s.remote().to_string());
     }
     ringo::detail::throw_failure(error, text, 0);
@@ -240,7 +240,7 @@ bool socket::serve(socket_read& r) noexcept {
         }
         return true;
     }
-    r.self->error = static_cast<std::int16_t>(error_);
+    r.self->error = static_cast<std::uint8_t>(error_);
     return error_ != 0 || end_;
 }
 
@@ -258,7 +258,7 @@ void socket::receive_for(socket_read& r) noexcept {
 
 void socket::end_read(socket_read& r, int error) noexcept {
     reader_ = nullptr;
-    r.self->error = static_cast<std::int16_t>(error);
+    r.self->error = static_cast<std::uint8_t>(error);
     wake(*r.self);
 }
 
@@ -302,7 +302,7 @@ void socket::direct_completed(socket_read& r, const io_completion& c) noexcept {
     if (c.result == -EINTR || c.result == -EAGAIN) {
         receive_for(r);
     } else if (c.result == -ECANCELED) {
-        end_read(r, closed() ? std::int16_t{failure_closed} : context_failure(*r.self));
+        end_read(r, closed() ? std::uint8_t{failure_closed} : context_failure(*r.self));
     } else if (c.result < 0) {
         error_ = -c.result;
         end_read(r, error_);
@@ -397,7 +397,7 @@ socket_write::send_operation::send_operation(socket_write& w) noexcept
           } else if (c.result == -ECANCELED) {
               writer.self->error = context_failure(*writer.self);
           } else {
-              writer.self->error = static_cast<std::int16_t>(-c.result);
+              writer.self->error = static_cast<std::uint8_t>(-c.result);
           }
           wake(*writer.self);
           s.leave();

@@ -56,16 +56,18 @@ struct goroutine {
     goroutine** scope_link = nullptr;  // the pointer that points here; null while unbound
 
     const goroutine_type* type;
-    std::uint64_t id = 0;
+    std::uint32_t id = 0;  // as good as unique: they come round after four billion
     std::uint16_t core = 0;
-    std::int16_t error = 0;  // how its last operation ended: 0, an errno, or a failure
-    bool running = false;
-    bool cancelled = false;  // its context has ended: each suspension point fails
-    bool finished = false;
+    std::uint8_t error = 0;             // how its last operation ended: 0, an errno or a `failure`
+    bool running : 1 = false;           // its core goes on resuming it
+    bool finished : 1 = false;          // its root task has ended
+    bool cancelled : 1 = false;         // its context has ended: each suspension point fails
     bool is_joinable : 1 = false;       // it is a joinable_base
     bool abandoned : 1 = false;         // destroyed at the end of the run, not ended by itself
     bool cancel_requested : 1 = false;  // by its join handle, whatever its context says
 };
+
+static_assert(sizeof(goroutine) == 64, "a cache line; there are millions of them");
 
 /// The part of a core that inlined code touches. The whole of it is lib's `shard`.
 struct core_state {
@@ -120,9 +122,10 @@ public:
     std::suspend_always initial_suspend() const noexcept { return {}; }
     final_awaiter final_suspend() const noexcept { return {}; }
 
-    goroutine* self = nullptr;
-    frame_handle caller;          // null in a root frame
-    callee_slot* slot = nullptr;  // where the outcome goes, and who owns this frame
+    // Set when the frame is first resumed, by who awaits or launches it.
+    goroutine* self;
+    frame_handle caller;  // null in a root frame
+    callee_slot* slot;    // where the outcome goes, and who owns this frame
 };
 
 template <class Promise>

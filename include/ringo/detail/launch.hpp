@@ -103,6 +103,7 @@ private:
         self.root.callee = (*self.call_)().release();
         promise_base& promise = self.root.callee.promise();
         promise.self = &g;
+        promise.caller = nullptr;
         promise.slot = &self.root;
         g.frame = self.root.callee;
     }

@@ -8,14 +8,14 @@
 
 namespace ringo::detail {
 
-/// How an operation failed, where no errno says it. Kept in goroutine::error.
-enum failure : std::int16_t {
-    failure_cancelled = -1,
-    failure_deadline_exceeded = -2,
-    failure_channel_closed = -3,
-    failure_closed = -4,
-    failure_broken_promise = -5,
-    failure_end_of_stream = -6,
+/// How an operation failed, where no errno (all are less) says it. Kept in goroutine::error.
+enum failure : std::uint8_t {
+    failure_cancelled = 250,
+    failure_deadline_exceeded,
+    failure_channel_closed,
+    failure_closed,
+    failure_broken_promise,
+    failure_end_of_stream,
 };
 
 struct wait_type {
@@ -24,6 +24,9 @@ struct wait_type {
     // Asks the wait to give up; called on the goroutine's core. It wakes the goroutine now or
     // later, with an error only if the operation has had no effect.
     void (*cancel)(wait&) noexcept;
+
+    // For timers: the deadline has passed.
+    void (*fire)(wait&) noexcept = nullptr;
 };
 
 /// A wait lies in the awaiting frame; at most one is a goroutine's `waiting`.
@@ -36,10 +39,10 @@ public:
 };
 
 /// The failure that the goroutine's ended context stands for.
-std::int16_t context_failure(const goroutine& g) noexcept;
+std::uint8_t context_failure(const goroutine& g) noexcept;
 
 /// Throws what goroutine::error says; `operation` names it in the text.
-[[noreturn]] void throw_failure(std::int16_t error, const char* operation);
+[[noreturn]] void throw_failure(std::uint8_t error, const char* operation);
 
 /// The awaiter of every operation. Op defines
 ///     bool start() noexcept;   // false: ended at once, with self->error set if it failed

@@ -12,14 +12,17 @@ namespace ringo::detail {
 template <class T>
 class late_value {
     using stored = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, T>;
+    static constexpr bool needs_destruction = !std::is_trivially_destructible_v<stored>;
 
 public:
     late_value() noexcept {}
     late_value(const late_value&) = delete;
     late_value& operator=(const late_value&) = delete;
     ~late_value() {
-        if (full_) {
-            value_.~stored();
+        if constexpr (needs_destruction) {
+            if (full_) {
+                value_.~stored();
+            }
         }
     }
 
@@ -30,7 +33,7 @@ public:
         } else {
             ::new (static_cast<void*>(__builtin_addressof(value_))) stored(std::forward<U>(value));
         }
-        full_ = true;
+        full_ = needs_destruction;
     }
     T take() {
         if constexpr (std::is_reference_v<T>) {
