@@ -46,6 +46,7 @@ void shard::run_ready() noexcept {
         if (ready_head == nullptr) {
             ready_tail = &ready_head;
         }
+        __builtin_prefetch(ready_head);
         current = &g;
         if (can_resume(g)) [[likely]] {
             do {
@@ -197,6 +198,10 @@ void wake(goroutine& g) noexcept {
     if (g.core == here.index) [[likely]] {
         g.waiting = nullptr;
         here.make_ready(g);
+        // What its turn will touch. Among a million goroutines none of it is in the cache.
+        __builtin_prefetch(g.frame.address());
+        __builtin_prefetch(g.scope_next);
+        __builtin_prefetch(g.scope_link);
     } else {
         here.all.shard_at(g.core).post(g);
     }

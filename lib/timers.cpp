@@ -19,13 +19,14 @@ void timer_wheel::place(timer_entry& t) {
         t.link = nullptr;
         near_.push_back(&t);
         t.heap_index = near_.size() - 1;
+        __builtin_prefetch(t.self);  // who is about to be woken
         sift_up(t.heap_index);
         return;
     }
     const auto differs = static_cast<std::uint64_t>(tick ^ wheel_tick_);
     const auto level = static_cast<unsigned>(std::bit_width(differs) - 1) / level_bits;
     const auto slot = static_cast<unsigned>(tick >> (level * level_bits)) % slot_count;
-    timer_entry*& head = slots_[level][slot];
+    timer_entry*& head = slots_[level][slot][next_lane_++ % lane_count];
     t.next = head;
     t.link = &head;
     if (head != nullptr) {
@@ -40,10 +41,8 @@ void timer_wheel::remove(timer_entry& t) noexcept {
         *t.link = t.next;
         if (t.next != nullptr) {
             t.next->link = t.link;
-        } else if (timer_entry** const first = &slots_[0][0];
-                   t.link >= first && t.link < first + level_count * slot_count) {
-            const auto index = static_cast<std::size_t>(t.link - first);
-            occupied_[index / slot_count] &= ~(std::uint64_t{1} << index % slot_count);
+        } else {
+            note_if_empty(t.link);
         }
         t.link = nullptr;
         t.next = nullptr;
@@ -59,6 +58,19 @@ void timer_wheel::remove(timer_entry& t) noexcept {
         }
         t.next = nullptr;
         --count_;
+    }
+}
+
+/// `emptied` pointed to a timer that was the last of its list.
+void timer_wheel::note_if_empty(timer_entry** emptied) noexcept {
+    timer_entry** const first = &slots_[0][0][0];
+    if (emptied < first || emptied >= first + level_count * slot_count * lane_count) {
+        return;  // it is another timer's `next`
+    }
+    const auto index = static_cast<std::size_t>(emptied - first) / lane_count;
+    const unsigned level = static_cast<unsigned>(index / slot_count);
+    if (slots_[level][index % slot_count] == slot_lists{}) {
+        occupied_[level] &= ~(std::uint64_t{1} << index % slot_count);
     }
 }
 
@@ -91,21 +103,27 @@ void timer_wheel::expire(std::int64_t now_ns) noexcept {
     while (wheel_tick_ < now_tick && find_next_slot(found) && found.tick <= now_tick) {
         wheel_tick_ = found.tick;
         occupied_[found.level] &= ~(std::uint64_t{1} << found.slot);
-        timer_entry* t = std::exchange(slots_[found.level][found.slot], nullptr);
-        while (t != nullptr) {
-            timer_entry* const next = t->next;
-            if (next != nullptr) {
-                __builtin_prefetch(next);
-            }
-            place(*t);
-            t = next;
-        }
+        move_down(std::exchange(slots_[found.level][found.slot], slot_lists{}));
     }
     wheel_tick_ = std::max(wheel_tick_, now_tick);
     while (!near_.empty() && near_.front()->deadline_ns <= now_ns) {
         timer_entry& due = *near_.front();
         remove(due);
         due.type->fire(due);
+    }
+}
+
+void timer_wheel::move_down(slot_lists lists) {
+    for (bool more = true; more;) {
+        more = false;
+        for (timer_entry*& head : lists) {
+            if (timer_entry* const t = head) {
+                head = t->next;
+                __builtin_prefetch(head);
+                place(*t);
+                more = true;
+            }
+        }
     }
 }
 

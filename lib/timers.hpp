@@ -7,6 +7,7 @@
 
 #include <ringo/detail/timer.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -37,6 +38,11 @@ private:
     static constexpr unsigned level_count = 8;  // 16 + 8 * 6 bits: all of time
     static constexpr unsigned slot_count = 1U << level_bits;
 
+    // Why lanes: a million timers are not in the cache, and walking one list waits for memory at
+    // each step. Several at once wait together.
+    static constexpr unsigned lane_count = 4;
+    using slot_lists = std::array<timer_entry*, lane_count>;
+
     struct next_slot {
         unsigned level;
         unsigned slot;
@@ -44,6 +50,8 @@ private:
     };
 
     void place(timer_entry& t);
+    void move_down(slot_lists lists);
+    void note_if_empty(timer_entry** emptied) noexcept;
     bool find_next_slot(next_slot& found) const noexcept;
     void sift_up(std::size_t i) noexcept;
     void sift_down(std::size_t i) noexcept;
@@ -53,7 +61,8 @@ private:
     std::size_t count_ = 0;
     std::vector<timer_entry*> near_;
     std::uint64_t occupied_[level_count] = {};
-    timer_entry* slots_[level_count][slot_count] = {};
+    unsigned next_lane_ = 0;
+    slot_lists slots_[level_count][slot_count] = {};
 };
 
 }  // namespace ringo::detail

@@ -54,6 +54,7 @@ inline void* frame_allocate(std::size_t size) {
         magazine& m = this_frames.loaded[frame_class(size)];
         if (free_block* block = m.head) [[likely]] {
             m.head = block->next;
+            __builtin_prefetch(m.head);  // its `next` is read at the next allocation
             --m.count;
             return block;
         }
