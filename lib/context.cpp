@@ -240,8 +240,7 @@ void bind(goroutine& g, scope& s) noexcept {
     }
     s.goroutines = &g;
     ++s.members;
-    g.cancelled =
-        s.over || g.abandoned || (g.cancel_requested && s.node.to_parent != bond::shielded);
+    g.cancelled = s.over || g.abandoned || (g.cancel_requested && !g.shielded);
 }
 
 void bind(goroutine& g, context_node& ctx) { bind(g, scope_of(ctx, shard::here())); }
@@ -394,6 +393,8 @@ void rebinding::bind(goroutine& g, context_node& ctx) {
     outer_ = g.bound;
     ++outer_->members;
     unbind(g);
+    was_shielded_ = g.shielded;
+    g.shielded = was_shielded_ || ctx.to_parent == bond::shielded;
     detail::bind(g, inner);
     g_ = &g;
 }
@@ -402,6 +403,7 @@ void rebinding::undo() noexcept {
     if (g_ != nullptr) {
         goroutine& g = *std::exchange(g_, nullptr);
         unbind(g);
+        g.shielded = was_shielded_;
         detail::bind(g, *outer_);
         --outer_->members;
     }

@@ -167,7 +167,7 @@ void joinable_base::cancel_here() noexcept {
         return;
     }
     cancel_requested = true;
-    if (bound->node.to_parent != bond::shielded) {
+    if (!shielded) {
         cancelled = true;
         if (waiting != nullptr) {
             waiting->type->cancel(*waiting);

@@ -168,6 +168,7 @@ public:
 private:
     goroutine* g_ = nullptr;
     scope* outer_ = nullptr;
+    bool was_shielded_ = false;
 };
 
 /// Wraps an awaiter: binds the goroutine to a context before it, and back after it.

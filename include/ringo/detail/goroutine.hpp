@@ -65,6 +65,7 @@ struct goroutine {
     bool is_joinable : 1 = false;       // it is a joinable_base
     bool abandoned : 1 = false;         // destroyed at the end of the run, not ended by itself
     bool cancel_requested : 1 = false;  // by its join handle, whatever its context says
+    bool shielded : 1 = false;          // in a shield of its own, which keeps that request out
 };
 
 static_assert(sizeof(goroutine) == 64, "a cache line; there are millions of them");
