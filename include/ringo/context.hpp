@@ -193,11 +193,23 @@ public:
         }
     }
     decltype(auto) await_resume() {
-        rebinding_.undo();
+        // After the inner one, which may have bound the goroutine again.
+        const undo_at_end guard(rebinding_);
         return inner_.await_resume();
     }
 
 private:
+    class undo_at_end {
+    public:
+        explicit undo_at_end(rebinding& r) noexcept : r_(r) {}
+        undo_at_end(const undo_at_end&) = delete;
+        undo_at_end& operator=(const undo_at_end&) = delete;
+        ~undo_at_end() { r_.undo(); }
+
+    private:
+        rebinding& r_;
+    };
+
     rebinding rebinding_;
     Awaiter inner_;
     Make make_;
