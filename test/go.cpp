@@ -158,7 +158,7 @@ TEST_CASE("moves_arguments_and_passes_references") {
         auto owned = std::make_unique<int>(3);
         int shared = 0;
         auto h = spawn(
-            [](std::unique_ptr<int> p, int& out, const std::string& s) -> task<int> {
+            [](std::unique_ptr<int> p, int& out, std::string s) -> task<int> {
                 co_await yield();
                 out = *p + static_cast<int>(s.size());
                 co_return out;
