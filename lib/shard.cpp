@@ -217,6 +217,8 @@ shard::~shard() = default;
 void shard::attach() {
     this_core_state = this;
     kernel_->attach();
+    id_step_ = static_cast<std::uint32_t>(all.size());
+    next_id_ = index + 1U;
     root_scope = &scope_of(*all.root(), *this);
     ++root_scope->members;  // it stays
 }
@@ -226,8 +228,6 @@ void shard::detach() noexcept {
     collect(*root_scope);
     this_core_state = nullptr;
 }
-
-std::uint64_t shard::next_id() noexcept { return ids_++ * all.size() + index + 1; }
 
 void shard::add_scope(scope& s) noexcept {
     s.shard_next = scopes_;

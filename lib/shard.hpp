@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 namespace ringo::detail {
 
@@ -64,7 +65,8 @@ public:
     void count_started() noexcept {
         started_.store(started_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
-    std::uint64_t next_id() noexcept;
+    /// Ids differ between cores: each counts in steps of the number of cores.
+    std::uint32_t next_id() noexcept { return std::exchange(next_id_, next_id_ + id_step_); }
 
     // --- the end of a run, on the core's own thread ---
 
@@ -93,7 +95,8 @@ private:
     std::unique_ptr<kernel> kernel_;
     scope* scopes_ = nullptr;
     resident* residents_ = nullptr;
-    std::uint64_t ids_ = 0;
+    std::uint32_t next_id_ = 0;
+    std::uint32_t id_step_ = 0;
     bool abandoning_ = false;
 
     // home core writes, others read

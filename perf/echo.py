@@ -97,10 +97,10 @@ class Process:
 
 def address_of(server):
     line = server.read_line(START_SECONDS_MAX)
-    word, _, address = line.partition(" ")
+    word, _, rest = line.partition(" ")
     if word != "listening":
         raise Failure(f"{shlex.join(server.command)}: expected `listening HOST:PORT`, got: {line}")
-    return address.strip()
+    return rest.split(",")[0].strip()  # more may follow, for people
 
 
 def measure(arguments, server_command, connections):

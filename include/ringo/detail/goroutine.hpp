@@ -103,13 +103,6 @@ inline void unpark(goroutine& g) noexcept {
 /// Makes a parked goroutine ready. core: any of its runtime's.
 void wake(goroutine& g) noexcept;
 
-struct final_awaiter {
-    bool await_ready() const noexcept { return false; }
-    template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> h) const noexcept;
-    void await_resume() const noexcept {}
-};
-
 /// Where a caller waits for a callee; it lies in the caller's frame, so the caller owns the callee.
 struct callee_slot {
     frame_handle callee;
@@ -121,7 +114,18 @@ public:
     static void operator delete(void* frame, std::size_t size) noexcept { frame_free(frame, size); }
 
     std::suspend_always initial_suspend() const noexcept { return {}; }
-    final_awaiter final_suspend() const noexcept { return {}; }
+    /// The outcome has been delivered. Not suspending, the frame frees itself on the way out,
+    /// which saves the caller a call.
+    std::suspend_never final_suspend() const noexcept {
+        slot->callee = nullptr;
+        if (caller) [[likely]] {
+            self->frame = caller;
+        } else {
+            self->finished = true;
+            self->running = false;
+        }
+        return {};
+    }
 
     // Set when the frame is first resumed, by who awaits or launches it.
     goroutine* self;
@@ -134,18 +138,6 @@ frame_handle erase(std::coroutine_handle<Promise> h) noexcept {
     // Every promise has promise_base's alignment, so it lies at the same offset in its frame.
     static_assert(alignof(Promise) == alignof(promise_base));
     return frame_handle::from_address(h.address());
-}
-
-template <class Promise>
-void final_awaiter::await_suspend(std::coroutine_handle<Promise> h) const noexcept {
-    promise_base& promise = h.promise();
-    goroutine& self = *promise.self;
-    if (promise.caller) [[likely]] {
-        self.frame = promise.caller;
-    } else {
-        self.finished = true;
-        self.running = false;
-    }
 }
 
 }  // namespace ringo::detail

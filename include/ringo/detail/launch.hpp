@@ -26,7 +26,9 @@ public:
     using goroutine::goroutine;
 
     static void deliver(detached& self) noexcept {
-        check_detached(self, self.root.result.error());
+        if (self.root.result.error()) [[unlikely]] {
+            check_detached(self, self.root.result.error());
+        }
         self.type->destroy(self);
     }
 
@@ -110,9 +112,6 @@ private:
     static void fail(goroutine& g) noexcept { of(g).root.result.fail(std::current_exception()); }
     static void end(goroutine& g) noexcept {
         launch_block& self = of(g);
-        if (self.root.callee) {
-            std::exchange(self.root.callee, nullptr).destroy();
-        }
         self.call_.destroy();
         Base::deliver(self);
     }
