@@ -410,8 +410,8 @@ void rebinding::undo() noexcept {
 }
 
 context_node& timeout_context::operator()() {
-    scope_.emplace(with_timeout(this_context(), d_));
-    return *scope_->ctx().node();
+    scope_ = with_timeout(this_context(), d_);
+    return *scope_.ctx().node();
 }
 
 context_node& shielded_context::operator()() {

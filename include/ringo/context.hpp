@@ -242,7 +242,7 @@ public:
 
 private:
     duration d_;
-    std::optional<cancel_scope> scope_;
+    cancel_scope scope_{context_ref()};  // empty until the await begins
 };
 
 /// The goroutine's values without its cancellation.
