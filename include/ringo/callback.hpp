@@ -90,7 +90,8 @@ public:
         prepare_callback(*this);
         completion<T> done(state_);
         try {
-            start_(std::move(done));
+            // A copy: what `start` takes dies before the handler below, and must not be the last.
+            start_(completion<T>(done));
         } catch (...) {
             if (state_->abandon()) {
                 state_->result.fail(std::current_exception());
