@@ -18,6 +18,7 @@
 #include <ringo/detail/panic.hpp>
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 namespace ringo::detail {
@@ -175,12 +176,45 @@ std::int64_t shard::wait_limit(std::int64_t until_ns) noexcept {
     return std::min(until_ns, timers.next_ns());
 }
 
+namespace {
+
+/// Lifetime: what a thread posts may be the last that a run waits for, and the run's own threads
+/// are joined at its end, but not this one. So the shard waits for its guests.
+class visit {
+public:
+    visit(std::atomic<std::uint32_t>& guests, bool own) noexcept
+        : guests_(own ? nullptr : &guests) {
+        if (guests_ != nullptr) {
+            guests_->fetch_add(1, std::memory_order_relaxed);  // published by the push
+        }
+    }
+    visit(const visit&) = delete;
+    visit& operator=(const visit&) = delete;
+    ~visit() {
+        if (guests_ != nullptr) {
+            guests_->fetch_sub(1, std::memory_order_release);  // pairs with ~shard
+        }
+    }
+
+private:
+    std::atomic<std::uint32_t>* guests_;
+};
+
+}  // namespace
+
+bool shard::is_own_thread() const noexcept {
+    const shard* const here = this_thread();
+    return here != nullptr && &here->all == &all;
+}
+
 void shard::post(message& m) noexcept {
+    const visit v(guests_, is_own_thread());
     messages_.push(m);
     wake_if_asleep();
 }
 
 void shard::post(goroutine& g) noexcept {
+    const visit v(guests_, is_own_thread());
     arrivals_.push(g);
     wake_if_asleep();
 }
@@ -212,7 +246,11 @@ shard::shard(cores_state& c, std::uint16_t number, std::unique_ptr<kernel> k)
     index = number;
 }
 
-shard::~shard() = default;
+shard::~shard() {
+    while (guests_.load(std::memory_order_acquire) != 0) {
+        std::this_thread::yield();  // a few instructions, or one system call, from the end
+    }
+}
 
 void shard::attach() {
     this_core_state = this;

@@ -89,6 +89,7 @@ private:
     void destroy_frames(goroutine& g) noexcept;
     void run_inbox() noexcept;
     void take_idle_work() noexcept;
+    bool is_own_thread() const noexcept;
     std::int64_t wait_limit(std::int64_t until_ns) noexcept;
 
     // home core
@@ -105,6 +106,7 @@ private:
 
     // other cores
     alignas(64) std::atomic<bool> asleep_{false};
+    std::atomic<std::uint32_t> guests_{0};  // other threads than the run's that are in `post`
     inbox<message> messages_;
     inbox<goroutine> arrivals_;
 };
