@@ -1,8 +1,9 @@
 #include <ringo/detail/frame_memory.hpp>
 
-#include <cstdlib>
+#include <algorithm>
 #include <mutex>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include <sys/mman.h>
@@ -20,20 +21,34 @@ constexpr std::size_t slab_bytes = std::size_t{2} << 20;  // a huge page, where 
 /// Full magazines on their way between threads.
 class depot {
 public:
-    bool take(std::size_t index, magazine& into) {
+    /// An empty magazine goes in, another comes out; false when there is none.
+    bool exchange(std::size_t index, magazine& empty_for_full) {
         const std::lock_guard guard(lock_);
         std::vector<magazine>& shelf = shelves_[index];
         if (shelf.empty()) {
             return false;
         }
-        into = shelf.back();
+        if (empty_for_full.blocks != nullptr) {
+            empty_.push_back(empty_for_full);
+        }
+        empty_for_full = shelf.back();
         shelf.pop_back();
         return true;
     }
 
     void give(std::size_t index, magazine m) {
         const std::lock_guard guard(lock_);
-        shelves_[index].push_back(m);
+        (m.count != 0 ? shelves_[index] : empty_).push_back(m);
+    }
+
+    magazine empty() {
+        const std::lock_guard guard(lock_);
+        if (empty_.empty()) {
+            return {.blocks = new void*[magazine_max], .count = 0};
+        }
+        const magazine m = empty_.back();
+        empty_.pop_back();
+        return m;
     }
 
     void new_slab(frame_cache& cache) {
@@ -60,6 +75,7 @@ public:
 private:
     std::mutex lock_;
     std::vector<magazine> shelves_[frame_class_count];
+    std::vector<magazine> empty_;
 };
 
 // Never destroyed: threads end after it.
@@ -74,7 +90,7 @@ public:
     ~cache_guard() {
         for (std::size_t c = 0; c < frame_class_count; ++c) {
             for (magazine* m : {&this_frames.loaded[c], &this_frames.spare[c]}) {
-                if (m->count != 0) {
+                if (m->blocks != nullptr) {
                     the_depot().give(c, *m);
                     *m = {};
                 }
@@ -89,6 +105,23 @@ const cache_guard& guard() {
     return g;
 }
 
+/// A page's worth of blocks that were never used, so that the lowest is handed out first.
+void cut_fresh_blocks(frame_cache& cache, std::size_t index) {
+    const std::size_t bytes = index * frame_granule;
+    const std::size_t wanted = std::max<std::size_t>(4096 / bytes, 1);
+    if (static_cast<std::size_t>(cache.bump_end - cache.bump) < bytes) {
+        the_depot().new_slab(cache);
+    }
+    const auto room = static_cast<std::size_t>(cache.bump_end - cache.bump) / bytes;
+    const std::size_t count = std::min({wanted, room, std::size_t{magazine_max}});
+    magazine& m = cache.loaded[index];
+    for (std::size_t i = 0; i < count; ++i) {
+        m.blocks[count - 1 - i] = cache.bump;
+        cache.bump += bytes;
+    }
+    m.count = static_cast<std::uint32_t>(count);
+}
+
 }  // namespace
 
 void* frame_allocate_slow(std::size_t size) {
@@ -100,20 +133,17 @@ void* frame_allocate_slow(std::size_t size) {
     frame_cache& cache = this_frames;
     magazine& m = cache.loaded[index];
     if (cache.spare[index].count != 0) {
-        m = cache.spare[index];
-        cache.spare[index] = {};
+        std::swap(m, cache.spare[index]);
         return frame_allocate(size);
     }
-    if (the_depot().take(index, m)) {
+    if (the_depot().exchange(index, m)) {
         return frame_allocate(size);
     }
-    const std::size_t bytes = index * frame_granule;
-    if (static_cast<std::size_t>(cache.bump_end - cache.bump) < bytes) {
-        the_depot().new_slab(cache);
+    if (m.blocks == nullptr) {
+        m = the_depot().empty();
     }
-    std::byte* block = cache.bump;
-    cache.bump += bytes;
-    return block;
+    cut_fresh_blocks(cache, index);
+    return frame_allocate(size);
 }
 
 void frame_free_slow(void* memory, std::size_t size) noexcept {
@@ -123,13 +153,17 @@ void frame_free_slow(void* memory, std::size_t size) noexcept {
         return;
     }
     guard().arm();
-    magazine& full = this_frames.loaded[index];
+    magazine& m = this_frames.loaded[index];
     magazine& spare = this_frames.spare[index];
-    if (spare.count != 0) {
-        the_depot().give(index, spare);
+    if (m.blocks != nullptr) {  // it is full
+        std::swap(m, spare);
     }
-    spare = full;
-    full = {};
+    if (m.count != 0) {
+        the_depot().give(index, std::exchange(m, {}));
+    }
+    if (m.blocks == nullptr) {
+        m = the_depot().empty();
+    }
     frame_free(memory, size);
 }
 

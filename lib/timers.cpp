@@ -17,7 +17,7 @@ void timer_wheel::place(timer_entry& t) {
     const std::int64_t tick = t.deadline_ns >> tick_bits;
     if (tick <= wheel_tick_) {
         t.link = nullptr;
-        near_.push_back(&t);
+        near_.push_back({t.deadline_ns, &t});
         t.heap_index = near_.size() - 1;
         __builtin_prefetch(t.self);  // who is about to be woken
         sift_up(t.heap_index);
@@ -47,14 +47,14 @@ void timer_wheel::remove(timer_entry& t) noexcept {
         t.link = nullptr;
         t.next = nullptr;
         --count_;
-    } else if (t.heap_index < near_.size() && near_[t.heap_index] == &t) {
+    } else if (t.heap_index < near_.size() && near_[t.heap_index].timer == &t) {
         const std::size_t hole = t.heap_index;
-        timer_entry* const last = near_.back();
+        const due_entry last = near_.back();
         near_.pop_back();
-        if (last != &t) {
+        if (last.timer != &t) {
             set(hole, last);
             sift_up(hole);
-            sift_down(last->heap_index);
+            sift_down(last.timer->heap_index);
         }
         t.next = nullptr;
         --count_;
@@ -91,7 +91,7 @@ bool timer_wheel::find_next_slot(next_slot& found) const noexcept {
 
 std::int64_t timer_wheel::next_ns() const noexcept {
     if (!near_.empty()) {
-        return near_.front()->deadline_ns;
+        return near_.front().deadline_ns;
     }
     next_slot found;
     return find_next_slot(found) ? found.tick << tick_bits : never;
@@ -106,8 +106,9 @@ void timer_wheel::expire(std::int64_t now_ns) noexcept {
         move_down(std::exchange(slots_[found.level][found.slot], slot_lists{}));
     }
     wheel_tick_ = std::max(wheel_tick_, now_tick);
-    while (!near_.empty() && near_.front()->deadline_ns <= now_ns) {
-        timer_entry& due = *near_.front();
+    for (int left = expiries_max; left > 0 && !near_.empty() && near_.front().deadline_ns <= now_ns;
+         --left) {
+        timer_entry& due = *near_.front().timer;
         remove(due);
         due.type->fire(due);
     }
@@ -127,36 +128,33 @@ void timer_wheel::move_down(slot_lists lists) {
     }
 }
 
-void timer_wheel::set(std::size_t i, timer_entry* t) noexcept {
-    near_[i] = t;
-    t->heap_index = i;
+void timer_wheel::set(std::size_t i, due_entry d) noexcept {
+    near_[i] = d;
+    d.timer->heap_index = i;
 }
 
 void timer_wheel::sift_up(std::size_t i) noexcept {
-    timer_entry* const t = near_[i];
-    while (i > 0 && near_[(i - 1) / 2]->deadline_ns > t->deadline_ns) {
+    const due_entry d = near_[i];
+    while (i > 0 && near_[(i - 1) / 2].deadline_ns > d.deadline_ns) {
         set(i, near_[(i - 1) / 2]);
         i = (i - 1) / 2;
     }
-    set(i, t);
+    set(i, d);
 }
 
 void timer_wheel::sift_down(std::size_t i) noexcept {
-    timer_entry* const t = near_[i];
-    const auto earlier = [this](std::size_t a, std::size_t b) {
-        return near_[a]->deadline_ns < near_[b]->deadline_ns;
-    };
+    const due_entry d = near_[i];
     for (std::size_t child = 2 * i + 1; child < near_.size(); child = 2 * i + 1) {
-        if (child + 1 < near_.size() && earlier(child + 1, child)) {
+        if (child + 1 < near_.size() && near_[child + 1].deadline_ns < near_[child].deadline_ns) {
             ++child;
         }
-        if (near_[child]->deadline_ns >= t->deadline_ns) {
+        if (near_[child].deadline_ns >= d.deadline_ns) {
             break;
         }
         set(i, near_[child]);
         i = child;
     }
-    set(i, t);
+    set(i, d);
 }
 
 }  // namespace ringo::detail

@@ -23,8 +23,10 @@ public:
     /// Nothing happens when `t` is not among them.
     void remove(timer_entry& t) noexcept;
 
-    /// Fires all that are due at `now_ns`, earliest first, and those that they add and are due.
+    /// Fires what is due at `now_ns`, earliest first; at most `expiries_max`, so that those who
+    /// are woken run while the cache still holds them. What is left is due at once.
     void expire(std::int64_t now_ns) noexcept;
+    static constexpr int expiries_max = 1024;
 
     /// When `expire` must run next; not after the earliest deadline. `never` without timers.
     std::int64_t next_ns() const noexcept;
@@ -43,6 +45,11 @@ private:
     static constexpr unsigned lane_count = 4;
     using slot_lists = std::array<timer_entry*, lane_count>;
 
+    /// With the deadline beside it, so that ordering touches no timer.
+    struct due_entry {
+        std::int64_t deadline_ns;
+        timer_entry* timer;
+    };
     struct next_slot {
         unsigned level;
         unsigned slot;
@@ -55,11 +62,11 @@ private:
     bool find_next_slot(next_slot& found) const noexcept;
     void sift_up(std::size_t i) noexcept;
     void sift_down(std::size_t i) noexcept;
-    void set(std::size_t i, timer_entry* t) noexcept;
+    void set(std::size_t i, due_entry d) noexcept;
 
     std::int64_t wheel_tick_ = 0;  // every timer of this tick or an earlier one is in the heap
     std::size_t count_ = 0;
-    std::vector<timer_entry*> near_;
+    std::vector<due_entry> near_;
     std::uint64_t occupied_[level_count] = {};
     unsigned next_lane_ = 0;
     slot_lists slots_[level_count][slot_count] = {};
