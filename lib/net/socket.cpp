@@ -32,16 +32,17 @@ namespace {
 // From here on a read is served by the kernel straight into its buffer, if what arrives is large.
 constexpr std::size_t bulk_bytes = 8192;
 
-endpoint name_of(int fd, int (*get)(int, sockaddr*, socklen_t*)) {
-    sockaddr_storage a{};
-    socklen_t size = sizeof a;
-    if (get(fd, reinterpret_cast<sockaddr*>(&a), &size) != 0) {
-        return {};
+// Kernel: getpeername fails once the peer has reset the connection. SO_PEERNAME does not, but wants
+// the exact size, which is that of the socket's own name.
+int peer_name(int fd, sockaddr* into, socklen_t* size) noexcept {
+    if (::getpeername(fd, into, size) == 0) {
+        return 0;
     }
-    return endpoint(reinterpret_cast<const sockaddr*>(&a), std::min<std::size_t>(size, sizeof a));
+    const int failed = ::getsockname(fd, into, size);
+    return failed != 0 ? failed : ::getsockopt(fd, SOL_SOCKET, SO_PEERNAME, into, size);
 }
 
-[[noreturn]] void raise_failure(const socket& s, const char* operation, std::uint8_t error) {
+[[noreturn]] void raise_failure(socket& s, const char* operation, std::uint8_t error) {
     // What ringo itself ends needs no names; what the network did, does.
     std::string text = operation;
     if (error < ringo::detail::failure_cancelled && !s.closed()) {
@@ -83,12 +84,15 @@ socket::receive_operation::receive_operation(socket& s) noexcept
 
 // --- the descriptor ---
 
+// The count never rises once the socket is closed, so it reaches zero after that only once.
 bool socket::enter() noexcept {
-    const auto before = state_.fetch_add(one_operation, std::memory_order_acq_rel);
-    if ((before & closed_bit) != 0) {
-        leave();
-        return false;
-    }
+    auto before = state_.load(std::memory_order_relaxed);
+    do {
+        if ((before & closed_bit) != 0) {
+            return false;
+        }
+    } while (!state_.compare_exchange_weak(before, before + one_operation,
+                                           std::memory_order_acq_rel, std::memory_order_relaxed));
     return true;
 }
 
@@ -115,17 +119,15 @@ void socket::release() noexcept {
 
 bool socket::close(goroutine* waiter) noexcept {
     // Counts as an operation itself, so that the descriptor stays until all is arranged.
-    auto before = state_.fetch_add(one_operation, std::memory_order_acq_rel);
-    if ((before & closed_bit) == 0) {
-        closer_ = waiter;
-        before = state_.fetch_or(closed_bit, std::memory_order_acq_rel);
-    } else {
-        waiter = nullptr;
+    if (!enter()) {
+        return false;
     }
+    const auto before = state_.fetch_or(closed_bit, std::memory_order_acq_rel);
     if ((before & closed_bit) != 0) {
         leave();
         return false;
     }
+    closer_ = waiter;
     const bool alone = before == one_operation;
     if (shard* const home = home_.load(std::memory_order_acquire)) {
         if (home == shard::this_thread()) {
@@ -153,8 +155,22 @@ void socket::shutdown(int how) noexcept {
     }
 }
 
-endpoint socket::local() const { return name_of(fd_, &::getsockname); }
-endpoint socket::remote() const { return name_of(fd_, &::getpeername); }
+endpoint socket::local() noexcept { return name(&::getsockname); }
+endpoint socket::remote() noexcept { return name(&peer_name); }
+
+endpoint socket::name(int (*get)(int, sockaddr*, socklen_t*)) noexcept {
+    sockaddr_storage a{};
+    socklen_t size = sizeof a;
+    if (!enter()) {
+        return {};
+    }
+    const int failed = get(fd_, reinterpret_cast<sockaddr*>(&a), &size);
+    leave();
+    if (failed != 0) {
+        return {};
+    }
+    return endpoint(reinterpret_cast<const sockaddr*>(&a), std::min<std::size_t>(size, sizeof a));
+}
 
 // --- reading: any core ---
 
@@ -172,6 +188,10 @@ void socket::send_home(shard& to, socket_read* r) noexcept {
 }
 
 bool socket::read(socket_read& r) noexcept {
+    if (closed()) {
+        r.self->error = failure_closed;
+        return false;
+    }
     shard& here = shard::here();
     shard* home = nullptr;
     if (home_.compare_exchange_strong(home, &here, std::memory_order_acq_rel)) {
@@ -201,6 +221,7 @@ bool socket::begin(socket_read& r) noexcept {
         ringo::detail::panic("conn: read while another goroutine reads");
     }
     if (serve(r)) {
+        settle();
         return false;
     }
     reader_ = &r;
@@ -249,6 +270,7 @@ void socket::receive_for(socket_read& r) noexcept {
     auto& io = shard::here().io();
     if (!enter()) {
         end_read(r, failure_closed);
+        settle();
         return;
     }
     const bool pooled = io.has_multishot() && !std::exchange(starved_, false) &&
@@ -290,10 +312,7 @@ void socket::received(const io_completion& c) noexcept {
         io.cancel(receive_);
     }
     if (!c.more) {
-        if (closed()) {
-            drop_leases();
-            core_ends();
-        }
+        settle();
         leave();
     }
 }
@@ -327,7 +346,7 @@ void socket::give_up(socket_read* r) noexcept {
 }
 
 void socket::stop_receiving(socket_read*) noexcept {
-    if (home_.load(std::memory_order_relaxed) == nullptr) {
+    if (home_.load(std::memory_order_relaxed) != shard::this_thread()) {
         return;  // it left its home while this was on its way
     }
     auto& io = shard::here().io();
@@ -337,10 +356,16 @@ void socket::stop_receiving(socket_read*) noexcept {
     } else if (reader_ != nullptr) {
         io.cancel(reader_->direct);
     }
-    if (receive_.idle()) {
+    settle();
+    io.cancel(receive_);
+}
+
+/// Leaves its home for good, when it is closed and nothing arrives in pooled buffers any more.
+/// A read may find that: it made its core the home while another core closed the socket.
+void socket::settle() noexcept {
+    if (closed() && receive_.idle() &&
+        home_.load(std::memory_order_relaxed) == shard::this_thread()) {
         core_ends();
-    } else {
-        io.cancel(receive_);
     }
 }
 

@@ -22,6 +22,8 @@
 #include <cstdint>
 #include <span>
 
+#include <sys/socket.h>
+
 namespace ringo::net::detail {
 
 using ringo::detail::goroutine;
@@ -51,8 +53,9 @@ public:
         return (state_.load(std::memory_order_acquire) & closed_bit) != 0;
     }
     int descriptor() const noexcept { return fd_; }
-    endpoint local() const;
-    endpoint remote() const;
+    /// Empty when closed.
+    endpoint local() noexcept;
+    endpoint remote() noexcept;
     void shutdown(int how) noexcept;
 
     /// False: it has ended at once.
@@ -81,6 +84,7 @@ private:
 
     ~socket();
     void close_descriptor() noexcept;
+    endpoint name(int (*get)(int, sockaddr*, socklen_t*)) noexcept;
     void core_ends() noexcept override;
 
     // home core
@@ -93,7 +97,7 @@ private:
     void give_up(socket_read* r) noexcept;
     void stop_receiving(socket_read*) noexcept;
     void drop_leases() noexcept;
-    void settle(shard& s) noexcept;
+    void settle() noexcept;
 
     // fixed after start
     int fd_;
@@ -102,7 +106,7 @@ private:
     std::atomic<std::uint32_t> state_{0};   // closed_bit, and operations in units of one_operation
     std::atomic<std::uint32_t> owners_{2};  // handles, and the open descriptor
     std::atomic<shard*> home_{nullptr};
-    goroutine* closer_ = nullptr;  // written before closed_bit is
+    goroutine* closer_ = nullptr;  // written by who sets closed_bit, before it leaves
 
     // home core
     receive_operation receive_{*this};
