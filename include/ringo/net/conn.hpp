@@ -105,7 +105,8 @@ public:
     explicit conn(int descriptor);
     conn(conn&& other) noexcept : socket_(std::exchange(other.socket_, nullptr)) {}
     conn& operator=(conn&& other) noexcept {
-        std::swap(socket_, other.socket_);
+        conn taken(std::move(other));
+        std::swap(socket_, taken.socket_);
         return *this;
     }
     ~conn();

@@ -54,7 +54,8 @@ public:
     explicit listener(detail::acceptor* owned) noexcept : acceptor_(owned) {}
     listener(listener&& other) noexcept : acceptor_(std::exchange(other.acceptor_, nullptr)) {}
     listener& operator=(listener&& other) noexcept {
-        std::swap(acceptor_, other.acceptor_);
+        listener taken(std::move(other));
+        std::swap(acceptor_, taken.acceptor_);
         return *this;
     }
     ~listener();
