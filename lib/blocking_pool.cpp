@@ -30,6 +30,12 @@ void start_blocking(blocking_job& job) noexcept {
 
 void finish_blocking(blocking_job& job) noexcept { job.home->post(*job.self); }
 
+blocking_pool::blocking_pool() noexcept {
+    if (::sched_getaffinity(0, sizeof cpus_, &cpus_) != 0) {
+        CPU_ZERO(&cpus_);  // no set at all: setting it fails, and changes nothing
+    }
+}
+
 blocking_pool::~blocking_pool() {
     {
         const std::lock_guard guard(lock_);
@@ -79,6 +85,7 @@ void blocking_pool::work() noexcept {
     sigset_t all;
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+    ::sched_setaffinity(0, sizeof cpus_, &cpus_);
     std::unique_lock guard(lock_);
     while (true) {
         ++idle_;

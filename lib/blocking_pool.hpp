@@ -9,13 +9,15 @@
 #include <thread>
 #include <vector>
 
+#include <sched.h>
+
 namespace ringo::detail {
 
 class blocking_pool {
 public:
     static constexpr std::size_t threads_max = 64;
 
-    blocking_pool() = default;
+    blocking_pool() noexcept;
     blocking_pool(const blocking_pool&) = delete;
     blocking_pool& operator=(const blocking_pool&) = delete;
     /// Waits for what runs. Nothing is queued any more.
@@ -27,6 +29,8 @@ public:
 
 private:
     void work() noexcept;
+
+    cpu_set_t cpus_;  // of who made the pool: not the one CPU of the core that starts a thread
 
     std::mutex lock_;  // guards what follows
     std::condition_variable ready_;

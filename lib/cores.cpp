@@ -262,8 +262,7 @@ void cores_state::pin(std::size_t core) const noexcept {
     // Only where each core gets a CPU of its own: a program that uses some of the CPUs is better
     // placed by the kernel, beside others of its kind.
     const std::vector<std::size_t> cpus = allowed_cpus();
-    static thread_local bool pinned = false;
-    if (!options_.pin || pinned || cpus.size() != size()) {
+    if (!options_.pin || cpus.size() != size()) {
         return;
     }
     cpu_set_t one;
