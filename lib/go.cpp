@@ -62,7 +62,17 @@ void start_at(goroutine& g, int core, context_node* ctx) {
     }
 }
 
-void check_detached(const goroutine& g, const std::exception_ptr& error) noexcept {
+namespace {
+
+/// The news of its context's end may be on its way to this core still, while the failure came
+/// here through a child of the context or through another goroutine.
+void hear_of_cancellation(goroutine& g) noexcept {
+    if (g.bound->node.ended.load(std::memory_order_acquire) != node_state::live) {
+        g.cancelled = true;
+    }
+}
+
+void panic_unless_cancelled(const goroutine& g, const std::exception_ptr& error) noexcept {
     if (!error || g.abandoned) {
         return;
     }
@@ -78,6 +88,15 @@ void check_detached(const goroutine& g, const std::exception_ptr& error) noexcep
         }
     } catch (...) {
         panic_unhandled(g.id, error);
+    }
+}
+
+}  // namespace
+
+void check_detached(goroutine& g, const std::exception_ptr& error) noexcept {
+    if (error) {
+        hear_of_cancellation(g);
+        panic_unless_cancelled(g, error);
     }
 }
 
@@ -124,6 +143,9 @@ bool joinable_base::done() const noexcept {
 
 void joinable_base::finish(const std::exception_ptr& failure) noexcept {
     failure_ = &failure;
+    if (failure) {
+        hear_of_cancellation(*this);
+    }
     if (joining* const joiner = joiner_.exchange(ended_mark, std::memory_order_acq_rel)) {
         wake(*joiner->self);
     }
@@ -143,7 +165,7 @@ void joinable_base::release() noexcept {
         return;
     }
     if (!observed) {
-        check_detached(*this, *failure_);
+        panic_unless_cancelled(*this, *failure_);
     }
     type->destroy(*this);
 }

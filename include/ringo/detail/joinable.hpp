@@ -16,7 +16,8 @@ extern const wait_type join_wait;
 class joining;
 
 /// A panic unless `error` is empty, or `g` was cancelled and `error` says just that.
-void check_detached(const goroutine& g, const std::exception_ptr& error) noexcept;
+/// core: the goroutine's, at its end
+void check_detached(goroutine& g, const std::exception_ptr& error) noexcept;
 
 /// Lifetime: the handle and the running goroutine hold a reference each.
 class joinable_base : public goroutine {
