@@ -516,6 +516,36 @@ TEST_CASE("cancelled_leaving_a_cancelled_goroutine_is_a_normal_end") {
     });
 }
 
+TEST_CASE("cancelled_may_leave_before_the_core_has_heard_of_the_cancellation") {
+    // The goroutine learns of it through a context that it makes below the ended one.
+    ringo::run(
+        []() -> task<> {
+            for (const bool detached : {true, false}) {
+                auto scope = ringo::with_cancel(ringo::this_context());
+                std::atomic<bool> started = false;
+                const auto hears = [](std::atomic<bool>& out) -> task<> {
+                    out = true;
+                    while (!ringo::this_context().cancelled()) {
+                    }
+                    co_await ringo::timeout(1h, ringo::sleep(1h));
+                };
+                if (detached) {
+                    go(ringo::on(1).with(scope), hears, std::ref(started));
+                } else {
+                    auto dropped = spawn(ringo::on(1).with(scope), hears, std::ref(started));
+                }
+                while (!started) {
+                    co_await yield();
+                }
+                scope.cancel();
+                while (ringo::num_goroutines() > 1) {
+                    co_await yield();
+                }
+            }
+        },
+        {.cores = 2});
+}
+
 TEST_CASE("cancelled_leaving_a_goroutine_that_is_not_cancelled_is_a_panic") {
     test::expect_panic("unhandled exception in goroutine", [] {
         ringo::run([]() -> task<> {
