@@ -320,8 +320,10 @@ void socket::received(const io_completion& c) noexcept {
 void socket::direct_completed(socket_read& r, const io_completion& c) noexcept {
     if (c.result == -EINTR || c.result == -EAGAIN) {
         receive_for(r);
+    } else if (c.result <= 0 && closed()) {
+        end_read(r, failure_closed);  // whichever came first: the cancel or what close did
     } else if (c.result == -ECANCELED) {
-        end_read(r, closed() ? std::uint8_t{failure_closed} : context_failure(*r.self));
+        end_read(r, context_failure(*r.self));
     } else if (c.result < 0) {
         error_ = -c.result;
         end_read(r, error_);
