@@ -24,8 +24,7 @@ extern const wait_type sleep_wait;
 
 class sleep_operation : public operation<sleep_operation, timer_entry> {
 public:
-    explicit sleep_operation(std::int64_t until_ns) noexcept
-        : operation(sleep_wait) {
+    explicit sleep_operation(std::int64_t until_ns) noexcept : operation(sleep_wait) {
         deadline_ns = until_ns;
     }
     sleep_operation(sleep_operation&& other) noexcept : sleep_operation(other.deadline_ns) {}
