@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace ringo::net::detail {
 
@@ -22,5 +23,8 @@ bool is_unix(std::string_view text) noexcept;
 
 /// Empty when host or service is a name. throws  as split
 std::optional<endpoint> parse_numeric(std::string_view text, const host_and_service& parts);
+
+/// Throws a refusal of `split` or `endpoint::parse` again, with the operation before its text.
+[[noreturn]] void throw_refused(const char* operation, const std::system_error& refusal);
 
 }  // namespace ringo::net::detail

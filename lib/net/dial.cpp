@@ -118,6 +118,9 @@ task<conn> dial(std::string address) {
     } catch (const deadline_exceeded&) {
         throw;
     } catch (const std::system_error& e) {
+        if (e.code() == std::errc::invalid_argument) {
+            detail::throw_refused("dial", e);
+        }
         throw std::system_error(e.code(), fmt::format("dial {}", address));
     }
     for (const endpoint& to : candidates) {

@@ -20,6 +20,8 @@ namespace {
 
 constexpr std::string_view unix_prefix = "unix:";
 
+constexpr const char* has_zero = "there is a zero byte in it";  // C functions would stop there
+
 [[noreturn]] void refuse(std::string_view text, const char* why) {
     throw std::system_error(std::make_error_code(std::errc::invalid_argument),
                             fmt::format("address \"{}\": {}", text, why));
@@ -36,6 +38,9 @@ endpoint parse_unix(std::string_view text) {
     a.sun_family = AF_UNIX;
     if (path.empty()) {
         refuse(text, "the path is empty");
+    }
+    if (path.find('\0') != std::string_view::npos) {
+        refuse(text, has_zero);
     }
     if (path.size() >= sizeof a.sun_path) {
         refuse(text, "the path is longer than 107 bytes");
@@ -59,6 +64,9 @@ const sockaddr_un& as_unix(const endpoint& e) {
 namespace detail {
 
 host_and_service split(std::string_view text) {
+    if (text.find('\0') != std::string_view::npos) {
+        refuse(text, has_zero);
+    }
     const std::size_t colon = text.rfind(':');
     if (colon == std::string_view::npos) {
         refuse(text, "there is no \":port\"");
@@ -112,6 +120,15 @@ std::optional<endpoint> parse_numeric(std::string_view text, const host_and_serv
         return make(v6);
     }
     return std::nullopt;
+}
+
+void throw_refused(const char* operation, const std::system_error& refusal) {
+    std::string_view text = refusal.what();
+    const std::string reason = ": " + refusal.code().message();  // will be there again
+    if (text.ends_with(reason)) {
+        text.remove_suffix(reason.size());
+    }
+    throw std::system_error(refusal.code(), fmt::format("{} {}", operation, text));
 }
 
 }  // namespace detail

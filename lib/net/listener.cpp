@@ -69,7 +69,7 @@ listener listen(std::string_view address, const listen_options& o) {
     try {
         where = endpoint::parse(address);
     } catch (const std::system_error& e) {
-        throw std::system_error(e.code(), fmt::format("listen: {}", e.what()));
+        detail::throw_refused("listen", e);
     }
     return listen(where, o);
 }
