@@ -49,7 +49,7 @@ public:
     /// Nanoseconds of std::chrono::steady_clock, or of virtual time.
     virtual std::int64_t now_ns() const noexcept = 0;
 
-    /// Operations that have not completed, the kernel's own not counted.
+    /// Operations that have not completed; after `cancel_all`, the kernel's own among them.
     virtual std::size_t in_flight() const noexcept = 0;
 
     /// Whether receive_multishot and accept_multishot are served.

@@ -67,7 +67,9 @@ public:
     void turn(std::int64_t until_ns) noexcept override;
     void wake() noexcept override;
     std::int64_t now_ns() const noexcept override;
-    std::size_t in_flight() const noexcept override { return in_flight_; }
+    std::size_t in_flight() const noexcept override {
+        return in_flight_ + (closing_ && !wake_.idle() ? 1 : 0);
+    }
     bool has_multishot() const noexcept override { return buffer_ring_ != nullptr; }
     pooled_buffer& buffer(std::int32_t id) noexcept override {
         return buffers_[static_cast<std::size_t>(id)];
@@ -151,7 +153,7 @@ bool uring::set_up(unsigned entries, unsigned flags) {
 }
 
 uring::~uring() {
-    RINGO_ASSERT(in_flight_ == 0);
+    RINGO_ASSERT(in_flight_ == 0 && wake_.idle());
     // The ring goes first: it is the last that could touch the buffers.
     io_uring_queue_exit(&ring_);
     if (wake_fd_ >= 0) {

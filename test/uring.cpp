@@ -14,6 +14,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <list>
 #include <memory>
 #include <random>
@@ -152,11 +154,32 @@ struct listening {
     socklen_t length = 0;
 };
 
+/// Armed polls in all rings of this process, as the kernel lists them.
+int polls_in_kernel() {
+    int polls = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+        std::error_code gone;  // the directory's own descriptor
+        if (std::filesystem::read_symlink(entry.path(), gone) != "anon_inode:[io_uring]") {
+            continue;
+        }
+        std::ifstream info("/proc/self/fdinfo/" + entry.path().filename().string());
+        bool in_list = false;
+        for (std::string line; std::getline(info, line);) {
+            if (line.find(':') != std::string::npos) {
+                in_list = line.starts_with("PollList");
+            } else if (in_list) {
+                ++polls;
+            }
+        }
+    }
+    return polls;
+}
+
 /// Runs `test` on a full ring, then on a basic one.
 template <class Test>
 void on_each_ring(Test test) {
     for (const char* const kind : {"", "basic"}) {
-        CAPTURE(kind);
+        CAPTURE(std::string(kind));
         ::setenv("RINGO_URING", kind, 1);
         try {
             ringo::detail::make_uring(8);
@@ -389,6 +412,17 @@ TEST_CASE("cancel_all_ends_everything_in_every_state") {
     });
 }
 
+TEST_CASE("after_cancel_all_the_kernel_holds_nothing_of_the_rings_memory") {  // trap 15
+    on_each_ring([] {
+        ring k;
+        k.submit();
+        CHECK(polls_in_kernel() > 0);  // ringo's own wait for a wake
+        k->cancel_all();
+        k.until([&k] { return k->in_flight() == 0; });
+        CHECK(polls_in_kernel() == 0);
+    });
+}
+
 TEST_CASE("more_operations_than_the_ring_has_entries") {
     on_each_ring([] {
         ring k(2);
@@ -483,6 +517,10 @@ TEST_CASE("a_ring_may_be_made_on_one_thread_and_used_on_another") {
                 made_here->turn(timer_wheel::never);
             }
             CHECK(byte == '1');
+            made_here->cancel_all();
+            while (made_here->in_flight() != 0) {
+                made_here->turn(timer_wheel::never);
+            }
         }).join();
     });
 }
