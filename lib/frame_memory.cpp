@@ -44,7 +44,7 @@ public:
     magazine empty() {
         const std::lock_guard guard(lock_);
         if (empty_.empty()) {
-            return {.blocks = new void*[magazine_max], .count = 0};
+            return {.blocks = new void*[magazine_max](), .count = 0};
         }
         const magazine m = empty_.back();
         empty_.pop_back();
