@@ -31,6 +31,8 @@ constexpr unsigned buffer_count = 256;  // a power of two
 constexpr std::size_t buffer_bytes = 4096;
 constexpr int buffer_group = 0;
 
+constexpr std::uint64_t cancel_tag = 1;  // in the user_data of a cancel request
+
 [[noreturn]] void refuse(int error) {
     const char* why = "io_uring_setup";
     switch (error) {
@@ -94,7 +96,8 @@ private:
     void prepare(io_uring_sqe& sqe, const io_operation& op) noexcept;
     void enter(std::int64_t until_ns) noexcept;
     void reap() noexcept;
-    void completed(io_operation& op, const io_completion& c) noexcept;
+    void completed(io_operation& op, io_completion c) noexcept;
+    void cancel_answered(const io_operation* asked, int result) noexcept;
 
     io_uring ring_{};
     int wake_fd_ = -1;
@@ -103,8 +106,9 @@ private:
     bool closing_ = false;
     bool deferred_ = false;  // DEFER_TASKRUN: completions come only when we enter
 
-    io_list queue_;   // queued, withdrawn, cancel_queued
-    io_list active_;  // submitted, cancelling
+    io_list queue_;       // queued, withdrawn, cancel_queued
+    io_list active_;      // submitted
+    io_list cancelling_;  // cancelling
     std::size_t in_flight_ = 0;
     bool withdrew_ = false;  // this turn completed something without the kernel
 
@@ -239,7 +243,7 @@ void uring::cancel(io_operation& op) noexcept {
 
 void uring::cancel_all() noexcept {
     closing_ = true;
-    for (const io_list* list : {&active_, &queue_}) {
+    for (const io_list* list : {&active_, &queue_}) {  // not cancelling_: they have been asked
         io_operation* next = nullptr;
         for (io_operation* op = list->front(); op != nullptr; op = next) {
             next = op->next;
@@ -271,15 +275,16 @@ void uring::flush() noexcept {
             }
         }
         queue_.remove(*op);
-        active_.push_back(*op);
         if (op->state == io_state::cancel_queued) {
             io_uring_prep_cancel64(sqe, reinterpret_cast<std::uintptr_t>(op), 0);
-            io_uring_sqe_set_data(sqe, nullptr);
+            io_uring_sqe_set_data64(sqe, reinterpret_cast<std::uintptr_t>(op) | cancel_tag);
             op->state = io_state::cancelling;
+            cancelling_.push_back(*op);
         } else {
             prepare(*sqe, *op);
             io_uring_sqe_set_data(sqe, op);
             op->state = io_state::submitted;
+            active_.push_back(*op);
         }
     }
 }
@@ -345,24 +350,48 @@ void uring::reap() noexcept {
         io_uring_cqe* cqe = nullptr;
         unsigned head = 0;
         io_uring_for_each_cqe(&ring_, head, cqe) { break; }
-        auto* const op = static_cast<io_operation*>(io_uring_cqe_get_data(cqe));
+        const std::uint64_t data = io_uring_cqe_get_data64(cqe);
+        auto* const op = reinterpret_cast<io_operation*>(data & ~cancel_tag);
         io_completion c{.result = cqe->res, .more = (cqe->flags & IORING_CQE_F_MORE) != 0};
         if ((cqe->flags & IORING_CQE_F_BUFFER) != 0) {
             c.buffer = static_cast<std::int32_t>(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
             buffer(c.buffer).length = static_cast<std::uint32_t>(std::max(c.result, 0));
         }
         io_uring_cqe_seen(&ring_, cqe);
-        if (op != nullptr) {  // null: a cancel request's own completion
+        if ((data & cancel_tag) != 0) {
+            cancel_answered(op, c.result);
+        } else {
             completed(*op, c);
         }
     }
 }
 
-void uring::completed(io_operation& op, const io_completion& c) noexcept {
+/// Lifetime: `asked` may have ended since.
+void uring::cancel_answered(const io_operation* asked, int result) noexcept {
+    if (result != -ENOENT) {
+        return;
+    }
+    // Kernel: it finds no operation that is on its way between waiting for a poll and io-wq, but
+    // lets it go on to wait there for ever. So what has not ended is asked again.
+    for (io_operation* op = cancelling_.front(); op != nullptr; op = op->next) {
+        if (op == asked) {
+            cancelling_.remove(*op);
+            op->state = io_state::cancel_queued;
+            queue_.push_back(*op);
+            return;
+        }
+    }
+}
+
+void uring::completed(io_operation& op, io_completion c) noexcept {
+    if (c.result == -EINTR && op.state == io_state::cancelling) {
+        c.result = -ECANCELED;  // what io-wq makes of a cancel
+    }
     if (!c.more) {
-        const bool with_kernel =
-            op.state == io_state::submitted || op.state == io_state::cancelling;
-        (with_kernel ? active_ : queue_).remove(op);
+        (op.state == io_state::submitted    ? active_
+         : op.state == io_state::cancelling ? cancelling_
+                                            : queue_)
+            .remove(op);
         op.state = io_state::idle;
         if (&op != &wake_) {
             --in_flight_;
