@@ -82,8 +82,7 @@ acceptor::accept_io::accept_io(acceptor& a) noexcept
     fd = a.fd_;
 }
 
-acceptor::pause_timer::pause_timer(acceptor& a) noexcept
-    : timer_entry(pause_wait), owner(a) {}
+acceptor::pause_timer::pause_timer(acceptor& a) noexcept : timer_entry(pause_wait), owner(a) {}
 
 acceptor::acceptor(int descriptor, endpoint where) noexcept : fd_(descriptor), local_(where) {}
 
@@ -122,9 +121,15 @@ void acceptor::send_home(shard& to, socket_accept* a) noexcept {
 }
 
 bool acceptor::accept(socket_accept& a) noexcept {
+    if (closed_.load(std::memory_order_acquire)) {
+        a.self->error = failure_closed;
+        return false;
+    }
     shard& here = shard::here();
     shard* home = nullptr;
-    if (home_.compare_exchange_strong(home, &here, std::memory_order_acq_rel)) {
+    // seq_cst: pairs with close(). We make a home, then look whether it is closed; it closes, then
+    // looks for a home. One of the two sees the other.
+    if (home_.compare_exchange_strong(home, &here, std::memory_order_seq_cst)) {
         here.add_resident(*this);
         home = &here;
     }
@@ -145,15 +150,16 @@ void acceptor::cancel_accept(socket_accept& a) noexcept {
 }
 
 void acceptor::close() noexcept {
-    if (closed_.exchange(true)) {
+    if (closed_.exchange(true, std::memory_order_seq_cst)) {
         return;
     }
-    shard* const home = home_.load(std::memory_order_acquire);
-    if (home == nullptr) {
-        ::shutdown(fd_, SHUT_RDWR);
-    } else if (home == shard::this_thread()) {
+    // New connections are refused from here on, and the address is free, not only from the last
+    // reference on.
+    ::shutdown(fd_, SHUT_RDWR);
+    shard* const home = home_.load(std::memory_order_seq_cst);
+    if (home == shard::this_thread() && home != nullptr) {
         stop(nullptr);
-    } else {
+    } else if (home != nullptr) {
         send_home<&acceptor::stop>(*home, nullptr);
     }
 }
@@ -161,8 +167,9 @@ void acceptor::close() noexcept {
 // --- the home core ---
 
 bool acceptor::begin(socket_accept& a) noexcept {
-    if (closed_.load(std::memory_order_acquire)) {
+    if (closed_.load(std::memory_order_seq_cst)) {
         a.self->error = failure_closed;
+        settle();
         return false;
     }
     if (!ready_.empty()) {
@@ -222,9 +229,7 @@ void acceptor::accepted(const io_completion& c) noexcept {
     }
     if (!c.more) {
         rearm();
-        if (io_.idle() && closed_.load(std::memory_order_acquire)) {
-            settle();
-        }
+        settle();
         release();
     }
 }
@@ -236,13 +241,10 @@ void acceptor::failed(int error) noexcept {
         pause_.deadline_ns = shard::here().now_ns() + pause_ns_;
         pausing_ = true;
         shard::here().timers.add(pause_);
+    } else if (closed_.load(std::memory_order_acquire)) {
+        end_all(failure_closed);  // close() is what the kernel complains about
     } else if (!passes(error)) {
-        for (socket_accept* a = std::exchange(first_, nullptr); a != nullptr;) {
-            socket_accept* const next = a->next;
-            end(*a, error);
-            a = next;
-        }
-        last_ = &first_;
+        end_all(error);
     }
 }
 
@@ -259,35 +261,40 @@ void acceptor::give_up(socket_accept* a) noexcept {
     }
 }
 
-void acceptor::stop(socket_accept*) noexcept {
+void acceptor::end_all(int error) noexcept {
     for (socket_accept* a = std::exchange(first_, nullptr); a != nullptr;) {
         socket_accept* const next = a->next;
-        end(*a, failure_closed);
+        end(*a, error);
         a = next;
     }
     last_ = &first_;
-    // New connections are refused from here on, not only from the last reference on.
-    ::shutdown(fd_, SHUT_RDWR);
-    if (io_.idle()) {
-        settle();
-    } else {
-        shard::here().io().cancel(io_);
+}
+
+void acceptor::stop(socket_accept*) noexcept {
+    if (home_.load(std::memory_order_relaxed) != shard::this_thread()) {
+        return;  // it left its home while this was on its way
+    }
+    end_all(failure_closed);
+    settle();
+    shard::here().io().cancel(io_);
+}
+
+/// Leaves its home for good, when it is closed and the kernel accepts no more for it. An accept
+/// may find that: it made its core the home while another core closed the listener.
+void acceptor::settle() noexcept {
+    if (closed_.load(std::memory_order_acquire) && io_.idle() &&
+        home_.load(std::memory_order_relaxed) == shard::this_thread()) {
+        core_ends();
     }
 }
 
-/// Leaves its home.
-void acceptor::settle() noexcept {
-    if (home_.load(std::memory_order_relaxed) == nullptr) {
-        return;
-    }
+void acceptor::core_ends() noexcept {
     if (std::exchange(pausing_, false)) {
         shard::here().timers.remove(pause_);
     }
     shard::here().remove_resident(*this);
     home_.store(nullptr, std::memory_order_release);
 }
-
-void acceptor::core_ends() noexcept { settle(); }
 
 // --- operations ---
 
@@ -302,9 +309,11 @@ socket_accept::~socket_accept() {
 bool socket_accept::start() noexcept { return from->accept(*this); }
 
 void socket_accept::raise() {
-    ringo::detail::throw_failure(
-        self->error,
-        self->error < ringo::detail::failure_cancelled ? fmt::format("accept {}", from->local().to_string()) : "accept", 0);
+    ringo::detail::throw_failure(self->error,
+                                 self->error < ringo::detail::failure_cancelled
+                                     ? fmt::format("accept {}", from->local().to_string())
+                                     : "accept",
+                                 0);
 }
 
 }  // namespace ringo::net::detail

@@ -49,7 +49,6 @@ private:
 
     ~acceptor();
     void core_ends() noexcept override;
-    void close_descriptor() noexcept;
 
     // home core
     bool begin(socket_accept& a) noexcept;
@@ -60,6 +59,7 @@ private:
     void failed(int error) noexcept;
     void rearm() noexcept;
     void end(socket_accept& a, int error) noexcept;
+    void end_all(int error) noexcept;
     void settle() noexcept;
 
     // fixed after start
