@@ -66,11 +66,15 @@ struct look_up_job : ringo::detail::blocking_job {
 
     static void run(blocking_job& job) noexcept {
         const std::unique_ptr<look_up_job> self(&static_cast<look_up_job&>(job));
+        std::exception_ptr failure;
         try {
             self->done(look_up(self->name));
+            return;
         } catch (...) {
-            self->done.fail(std::current_exception());
+            failure = std::current_exception();
         }
+        // Out of the handler, so that the exception belongs to the receiver alone.
+        self->done.fail(std::move(failure));
     }
 
     detail::host_and_service name;
