@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <memory>
+#include <system_error>
 #include <utility>
 
 #include <sys/socket.h>
@@ -23,8 +25,11 @@ using ringo::detail::wait;
 using ringo::detail::wake;
 
 /// The connections that one core serves. core: that one
+/// Lifetime: shared with each of them, as the end of a run destroys them in any order.
 class live_connections {
 public:
+    explicit live_connections(shared_handler h) : handler(std::move(h)) {}
+
     /// A connection's place among them, for as long as its handler runs.
     class membership {
     public:
@@ -85,6 +90,8 @@ public:
 
     empty_operation empty() noexcept { return empty_operation(*this); }
 
+    const shared_handler handler;
+
     void end_reading() noexcept {
         for (membership* m = first_; m != nullptr; m = m->next_) {
             m->socket_.shutdown(SHUT_RD);
@@ -96,10 +103,10 @@ private:
     empty_operation* waiting_ = nullptr;
 };
 
-task<> serve_one(live_connections& all, handler_ref handler, conn c) {
-    const live_connections::membership member(all, *c.socket());
+task<> serve_one(std::shared_ptr<live_connections> all, conn c) {
+    const live_connections::membership member(*all, *c.socket());
     try {
-        co_await handler.call(handler.object, std::move(c));
+        co_await all->handler.call(all->handler.object.get(), std::move(c));
     } catch (const cancelled&) {
         // By the end of the drain; or by its own hand, which ends this connection alone.
     } catch (const deadline_exceeded&) {
@@ -107,15 +114,15 @@ task<> serve_one(live_connections& all, handler_ref handler, conn c) {
 }
 
 /// One core's part: returns when it is cancelled and its handlers have ended.
-task<> serve_here(listener l, handler_ref handler, serve_options o, cancel_scope& accepting) {
-    live_connections all;
+task<> serve_here(listener l, shared_handler handler, serve_options o, cancel_scope& accepting) {
+    const auto all = std::make_shared<live_connections>(std::move(handler));
     const context outside(ringo::detail::without_cancel(*this_context().node()));
     cancel_scope handlers = with_cancel(outside);
     std::exception_ptr failure;
     try {
         while (true) {
             conn c = co_await l.accept();
-            go(with(handlers), serve_one, std::ref(all), handler, std::move(c));
+            go(with(handlers), serve_one, all, std::move(c));
         }
     } catch (const cancelled&) {
     } catch (const deadline_exceeded&) {
@@ -124,11 +131,13 @@ task<> serve_here(listener l, handler_ref handler, serve_options o, cancel_scope
         accepting.cancel(failure);
     }
     l.close();
-    all.end_reading();
-    auto drained = co_await as_result(within(with_timeout(outside, o.drain), all.empty()));
+    // A handler that was started a moment ago counts from its first step on; it is ahead of us.
+    co_await within(outside, yield());
+    all->end_reading();
+    auto drained = co_await as_result(within(with_timeout(outside, o.drain), all->empty()));
     if (!drained) {
         handlers.cancel();
-        co_await within(outside, all.empty());
+        co_await within(outside, all->empty());
     }
     if (failure) {
         std::rethrow_exception(failure);
@@ -137,7 +146,11 @@ task<> serve_here(listener l, handler_ref handler, serve_options o, cancel_scope
 
 }  // namespace
 
-task<> serve_all(std::vector<listener> listeners, handler_ref handler, serve_options o) {
+task<> serve_all(std::vector<listener> listeners, shared_handler handler, serve_options o) {
+    if (listeners.empty()) {
+        throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                                "serve: no listener");
+    }
     cancel_scope accepting = with_cancel(this_context());
     std::vector<join_handle<void>> parts;
     for (std::size_t i = 0; i < listeners.size(); ++i) {
@@ -147,7 +160,6 @@ task<> serve_all(std::vector<listener> listeners, handler_ref handler, serve_opt
     std::exception_ptr failure;
     for (join_handle<void>& part : parts) {
         try {
-            // The handler lives here, so this outlasts them all.
             co_await shield(part.operator co_await());
         } catch (...) {
             failure = std::current_exception();

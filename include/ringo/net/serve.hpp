@@ -7,6 +7,7 @@
 #include <ringo/task.hpp>
 
 #include <chrono>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -22,13 +23,20 @@ struct serve_options {
 
 namespace detail {
 
-/// A handler, borrowed.
-struct handler_ref {
-    void* object;
+/// A handler. Each connection keeps it: one that is destroyed at the end of a run may still use it
+/// when `serve` itself is gone.
+struct shared_handler {
+    std::shared_ptr<void> object;
     task<> (*call)(void* object, conn c);
 };
 
-task<> serve_all(std::vector<listener> listeners, handler_ref handler, serve_options o);
+template <class Handler>
+shared_handler share(Handler&& handler) {
+    return {std::make_shared<Handler>(std::move(handler)),
+            [](void* object, conn c) { return (*static_cast<Handler*>(object))(std::move(c)); }};
+}
+
+task<> serve_all(std::vector<listener> listeners, shared_handler handler, serve_options o);
 
 }  // namespace detail
 
@@ -54,18 +62,15 @@ template <class Handler>
 [[nodiscard]] task<> serve(std::string address, Handler handler, serve_options o = {}) {
     static_assert(std::is_same_v<std::invoke_result_t<Handler&, conn>, task<>>,
                   "ringo: the handler must be callable as task<>(conn)");
-    const detail::handler_ref ref{&handler, [](void* object, conn c) {
-                                      return (*static_cast<Handler*>(object))(std::move(c));
-                                  }};
-    co_await detail::serve_all(listen_on_cores(address, {.backlog = o.backlog}), ref, o);
+    detail::shared_handler shared = detail::share(std::move(handler));
+    co_await detail::serve_all(listen_on_cores(address, {.backlog = o.backlog}), std::move(shared),
+                               o);
 }
-/// ... on listeners that were made before: one for each core, or fewer.
+/// ... on listeners that were made before: one for each core, or more, or fewer, but at least one.
 template <class Handler>
 [[nodiscard]] task<> serve(std::vector<listener> listeners, Handler handler, serve_options o = {}) {
-    const detail::handler_ref ref{&handler, [](void* object, conn c) {
-                                      return (*static_cast<Handler*>(object))(std::move(c));
-                                  }};
-    co_await detail::serve_all(std::move(listeners), ref, o);
+    detail::shared_handler shared = detail::share(std::move(handler));
+    co_await detail::serve_all(std::move(listeners), std::move(shared), o);
 }
 
 }  // namespace ringo::net
