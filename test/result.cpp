@@ -82,3 +82,18 @@ TEST_CASE("lets_what_has_no_code_pass") {
         CHECK(caught == "no code");
     });
 }
+
+TEST_CASE("bounds_a_join_and_leaves_the_handle_usable") {
+    test::virtual_run([]() -> task<> {
+        auto h = ringo::spawn([]() -> task<int> {
+            co_await ringo::sleep(1h);
+            co_return 7;
+        });
+        auto late = co_await as_result(ringo::timeout(1s, h));
+        CHECK(!late);
+        CHECK(late.error() == std::errc::timed_out);
+        auto value = co_await as_result(h);
+        REQUIRE(value);
+        CHECK(*value == 7);
+    });
+}

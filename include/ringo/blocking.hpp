@@ -73,6 +73,9 @@ private:
 /// core     any; resumes on the same core
 /// cancel   until a thread has taken it up; after that the wait lasts as long as `f`
 /// cost     two thread switches
+///
+/// With g++ 12, give a closure that captures by value a name before awaiting: its temporaries in a
+/// co_await expression are destroyed twice when they hold more than plain data.
 template <class F>
 [[nodiscard]] auto blocking(F&& f) {
     return detail::blocking_operation<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(f)));

@@ -219,6 +219,10 @@ template <class T>
 task_awaiter<T> awaiter_of(task<T>&& t) {
     return std::move(t).operator co_await();
 }
+template <class T>
+auto awaiter_of(join_handle<T>& handle) {
+    return handle.operator co_await();
+}
 template <class Op>
     requires requires(Op op) { op.await_resume(); }
 Op awaiter_of(Op&& op) { return std::move(op); }
@@ -257,14 +261,14 @@ private:
 
 }  // namespace detail
 
-/// Awaits an operation or a task under `ctx` instead of the goroutine's own context.
+/// Awaits an operation, a task or a join handle under `ctx` instead of the goroutine's own context.
 template <class Awaitable>
 [[nodiscard]] auto within(const context& ctx, Awaitable&& what) {
     return detail::within_awaiter(detail::awaiter_of(std::forward<Awaitable>(what)),
                                   detail::given_context(ctx.node()));
 }
 
-/// Awaits an operation or a task for at most `d`.
+/// Awaits an operation, a task or a join handle for at most `d`.
 ///
 /// throws   deadline_exceeded when it has not ended by then; a task runs on to its next
 ///          suspension point, which fails
@@ -274,7 +278,7 @@ template <class Awaitable>
                                   detail::timeout_context(d));
 }
 
-/// Awaits an operation or a task that is not cancelled from outside; the goroutine's own
+/// Awaits an operation, a task or a join handle that is not cancelled from outside; the goroutine's own
 /// cancellation shows at its next suspension point after it.
 ///
 /// follows  Go context.WithoutCancel

@@ -64,7 +64,9 @@ concept placement = std::convertible_to < const std::remove_cvref_t<P>
 /// Starts a goroutine and forgets it. It runs when the starter next suspends.
 ///
 /// takes    a task, or a callable and its arguments, which move into the goroutine and live as
-///          long as it does (pass references with std::ref); before them, optionally, a place
+///          long as it does (pass references with std::ref); before them, optionally, a place.
+///          Arguments are kept as std::decay makes them: a literal stays a const char*, so a
+///          callable that takes a const std::string& must be given a std::string
 /// panics   outside a goroutine; on a core that does not exist. An exception that leaves the
 ///          goroutine is a panic; `cancelled` leaving a cancelled goroutine is a normal end
 /// core     any; without a place it stays on the starter's

@@ -3,6 +3,7 @@
 
 #include <ringo/detail/operation.hpp>
 #include <ringo/error.hpp>
+#include <ringo/go.hpp>
 #include <ringo/task.hpp>
 
 #include <coroutine>
@@ -76,7 +77,7 @@ private:
 
 /// Awaits an operation or a task, and gives its error as a code instead of throwing it.
 ///
-/// takes    an operation, or a task by rvalue
+/// takes    an operation, a task by rvalue, or a join handle
 /// returns  awaited: result<T>, with the code of a std::system_error
 /// throws   what a task throws that is not a std::system_error
 /// core     any
@@ -84,6 +85,10 @@ private:
 template <class T>
 [[nodiscard]] auto as_result(task<T> t) {
     return detail::result_awaiter(std::move(t).operator co_await());
+}
+template <class T>
+[[nodiscard]] auto as_result(join_handle<T>& handle) {
+    return detail::result_awaiter(handle.operator co_await());
 }
 template <class Op>
     requires requires(Op op) { op.await_resume(); }
