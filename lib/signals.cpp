@@ -16,8 +16,8 @@
 #include <cstdint>
 #include <mutex>
 #include <system_error>
+#include <thread>
 #include <utility>
-#include <vector>
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -32,22 +32,27 @@ constexpr int signals_max = 64;
 /// Who wants to know. The handler reads these, so they are atomic and never move.
 struct slot {
     std::atomic<int> descriptor{-1};
-    std::atomic<std::uint64_t> signals{0};  // bit s - 1 for signal s
+    std::atomic<std::uint64_t> signals{0};  // a `bit` each
 };
 
+constexpr std::uint64_t bit(int number) noexcept { return std::uint64_t{1} << (number - 1); }
+
 slot slots[watches_max];
-std::mutex table_lock;  // for all but the handler
+std::atomic<int> handling{0};  // handlers that run, on any thread
+std::mutex table_lock;         // for all but the handler
 struct sigaction previous[signals_max];
 
 void on_signal(int number) {
     const int saved = errno;
+    handling.fetch_add(1);
     for (const slot& s : slots) {
         const int descriptor = s.descriptor.load();
-        if (descriptor >= 0 && (s.signals.load() >> (number - 1) & 1) != 0) {
+        if (descriptor >= 0 && (s.signals.load() & bit(number)) != 0) {
             const std::uint64_t one = 1;
             [[maybe_unused]] const auto n = ::write(descriptor, &one, sizeof one);
         }
     }
+    handling.fetch_sub(1);
     errno = saved;
 }
 
@@ -81,12 +86,20 @@ public:
         const std::uint64_t before = watched_signals();
         slot_->signals.store(signals_);
         slot_->descriptor.store(descriptor_);
-        for_each(signals_ & ~before, [](int number) {
+        int refused = 0;
+        for_each(signals_ & ~before, [&refused](int number) {
             struct sigaction action {};
             action.sa_handler = &on_signal;
             action.sa_flags = SA_RESTART;
-            ::sigaction(number, &action, &previous[number - 1]);
+            if (::sigaction(number, &action, &previous[number - 1]) != 0) {
+                refused = number;
+            }
         });
+        if (refused != 0) {
+            let_go();
+            throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                                    fmt::format("signal_context: {} cannot be caught", refused));
+        }
     }
     watch(watch&& other) noexcept
         : signals_(other.signals_),
@@ -98,20 +111,30 @@ public:
             return;
         }
         const std::lock_guard guard(table_lock);
-        slot_->signals.store(0);
-        slot_->descriptor.store(-1);
-        for_each(signals_ & ~watched_signals(),
-                 [](int number) { ::sigaction(number, &previous[number - 1], nullptr); });
-        ::close(descriptor_);
+        let_go();
     }
 
     int descriptor() const noexcept { return descriptor_; }
 
 private:
+    /// under table_lock
+    void let_go() noexcept {
+        slot_->signals.store(0);
+        slot_->descriptor.store(-1);
+        for_each(signals_ & ~watched_signals(),
+                 [](int number) { ::sigaction(number, &previous[number - 1], nullptr); });
+        // Pairs with on_signal, which counts itself before it looks: none that is not counted now
+        // has seen the descriptor, whose number may soon be another file's.
+        while (handling.load() != 0) {
+            std::this_thread::yield();
+        }
+        ::close(descriptor_);
+    }
+
     template <class F>
     static void for_each(std::uint64_t signals, F f) {
         for (int number = 1; number <= signals_max; ++number) {
-            if ((signals >> (number - 1) & 1) != 0) {
+            if ((signals & bit(number)) != 0) {
                 f(number);
             }
         }
@@ -141,7 +164,7 @@ cancel_scope signal_context(std::initializer_list<int> signals) {
             throw std::system_error(std::make_error_code(std::errc::invalid_argument),
                                     fmt::format("signal_context: {} is no signal", number));
         }
-        mask |= std::uint64_t{1} << (number - 1);
+        mask |= bit(number);
     }
     cancel_scope scope = with_cancel(this_context());
     go(with(scope), end_on_signal, watch(mask), scope.ctx().node());

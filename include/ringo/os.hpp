@@ -8,10 +8,12 @@
 namespace ringo::os {
 
 /// A context, derived from the running goroutine's, that ends when one of the signals comes.
-/// While the scope lives, they do nothing else; after it, they do again what they did before.
+/// Until it ends, by a signal or otherwise, they do nothing else; soon after it, they do again what
+/// they did before: a second Ctrl-C ends a program that is slow to react to the first.
 ///
 /// takes    signal numbers, such as SIGINT and SIGTERM
-/// throws   std::system_error when there are too many at once (16), or a number is no signal's
+/// throws   std::system_error when there are too many at once (16), or a number is that of no
+///          signal, or of one that cannot be caught
 /// panics   outside a goroutine
 /// core     any; signals arrive on it
 /// follows  Go signal.NotifyContext
