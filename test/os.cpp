@@ -1,0 +1,260 @@
+#include <ringo/os.hpp>
+
+#include <doctest/doctest.h>
+
+#include "misuse.hpp"
+#include "sockets.hpp"
+
+#include <ringo/ringo.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace std::chrono_literals;
+using ringo::as_result;
+using ringo::on;
+using ringo::run;
+using ringo::spawn;
+using ringo::task;
+using ringo::os::signal_context;
+using test::no_descriptor_leaks;
+using test::until;
+using test::yield_times;
+
+namespace {
+
+using handler = void (*)(int);
+
+handler handler_of(int number) {
+    struct sigaction now {};
+    ::sigaction(number, nullptr, &now);
+    return now.sa_handler;
+}
+
+std::atomic<int> own_calls = 0;
+void own_handler(int) { ++own_calls; }
+
+/// A handler of the program's own for as long as it lives.
+class own_signal {
+public:
+    explicit own_signal(int number) : number_(number), before_(std::signal(number, &own_handler)) {
+        own_calls = 0;
+    }
+    own_signal(const own_signal&) = delete;
+    own_signal& operator=(const own_signal&) = delete;
+    ~own_signal() { std::signal(number_, before_); }
+
+private:
+    int number_;
+    handler before_;
+};
+
+std::string refusal(std::initializer_list<int> numbers) {
+    try {
+        const auto scope = signal_context(numbers);
+        return "it was accepted";
+    } catch (const std::system_error& e) {
+        return e.what();
+    }
+}
+
+task<bool> ended(ringo::context ctx) {
+    const auto r = co_await as_result(ringo::within(ctx, ringo::sleep(1h)));
+    co_return r.error() == std::errc::operation_canceled;
+}
+
+}  // namespace
+
+TEST_CASE("a_signal_ends_the_context") {
+    const no_descriptor_leaks check;
+    run([]() -> task<> {
+        const auto interrupted = signal_context({SIGINT, SIGTERM});
+        CHECK_FALSE(interrupted.ctx().cancelled());
+        auto waiting = spawn(ended, interrupted.ctx());
+        co_await yield_times(3);
+        ::raise(SIGTERM);
+        CHECK(co_await waiting);
+        CHECK(interrupted.ctx().cancelled());
+    });
+}
+
+TEST_CASE("a_signal_from_any_thread_to_any_thread_ends_it") {
+    const no_descriptor_leaks check;
+    for (int i = 0; i < 20; ++i) {
+        run([]() -> task<> {
+            const auto interrupted = signal_context({SIGINT});
+            auto waiting = spawn(ended, interrupted.ctx());
+            auto sender = spawn(on(test::other_core()), []() -> task<> {
+                ::kill(::getpid(), SIGINT);
+                co_return;
+            });
+            co_await sender;
+            CHECK(co_await waiting);
+        });
+    }
+}
+
+TEST_CASE("it_does_what_it_did_before_once_the_context_has_ended") {
+    const no_descriptor_leaks check;
+    const own_signal own(SIGUSR1);
+    run([]() -> task<> {
+        {
+            const auto scope = signal_context({SIGUSR1});
+            CHECK((handler_of(SIGUSR1) != &own_handler));
+            ::raise(SIGUSR1);
+            CHECK(own_calls == 0);
+            co_await ended(scope.ctx());
+            co_await until([] { return handler_of(SIGUSR1) == &own_handler; });  // by the signal
+        }
+        {
+            const auto scope = signal_context({SIGUSR1});
+            CHECK((handler_of(SIGUSR1) != &own_handler));
+        }
+        co_await until([] { return handler_of(SIGUSR1) == &own_handler; });  // by its scope's end
+    });
+    CHECK(own_calls == 0);
+    ::raise(SIGUSR1);
+    CHECK(own_calls == 1);
+}
+
+TEST_CASE("the_end_of_the_run_gives_signals_back") {
+    const no_descriptor_leaks check;
+    const own_signal own(SIGUSR1);
+    for (int i = 0; i < 3; ++i) {
+        run([]() -> task<> {
+            const auto scope = signal_context({SIGUSR1});
+            co_await yield_times(2);
+        });
+        CHECK((handler_of(SIGUSR1) == &own_handler));
+    }
+}
+
+TEST_CASE("several_contexts_share_a_signal") {
+    const no_descriptor_leaks check;
+    const own_signal own(SIGUSR1);
+    const own_signal other(SIGUSR2);
+    run([]() -> task<> {
+        const auto first = signal_context({SIGUSR1, SIGUSR2});
+        {
+            const auto second = signal_context({SIGUSR1});
+            auto a = spawn(ended, first.ctx());
+            auto b = spawn(on(test::other_core()), ended, second.ctx());
+            ::raise(SIGUSR1);
+            CHECK(co_await a);
+            CHECK(co_await b);
+        }
+        co_await until([] {
+            return handler_of(SIGUSR1) == &own_handler && handler_of(SIGUSR2) == &own_handler;
+        });
+    });
+}
+
+TEST_CASE("a_context_for_other_signals_is_left_alone") {
+    run([]() -> task<> {
+        const auto one = signal_context({SIGUSR1});
+        const auto two = signal_context({SIGUSR2});
+        ::raise(SIGUSR2);
+        CHECK(co_await ended(two.ctx()));
+        co_await yield_times(20);
+        CHECK_FALSE(one.ctx().cancelled());
+    });
+}
+
+TEST_CASE("signals_in_a_storm_while_contexts_come_and_go") {
+    const no_descriptor_leaks check;
+    const own_signal own(SIGUSR1);
+    std::atomic<bool> stop = false;
+    std::thread storm([&stop] {
+        while (!stop) {
+            ::kill(::getpid(), SIGUSR1);
+            std::this_thread::yield();
+        }
+    });
+    run([]() -> task<> {
+        for (std::size_t i = 0; i < 200; ++i) {
+            auto one = spawn(on(i % ringo::cores()), []() -> task<bool> {
+                const auto scope = signal_context({SIGUSR1});
+                co_return co_await ended(scope.ctx());
+            });
+            CHECK(co_await one);
+        }
+    });
+    stop = true;
+    storm.join();
+    CHECK((handler_of(SIGUSR1) == &own_handler));
+}
+
+TEST_CASE("it_ends_with_the_context_that_it_derives_from") {
+    const no_descriptor_leaks check;
+    run([]() -> task<> {
+        auto outer = ringo::with_cancel(ringo::this_context());
+        auto inner = spawn(ringo::with(outer), []() -> task<bool> {
+            const auto scope = signal_context({SIGINT});
+            co_return co_await ended(scope.ctx());
+        });
+        co_await yield_times(3);
+        outer.cancel();
+        CHECK(co_await inner);
+    });
+}
+
+TEST_CASE("numbers_of_no_signal_and_uncatchable_ones_are_refused") {
+    const no_descriptor_leaks check;
+    const own_signal own(SIGUSR1);
+    run([]() -> task<> {
+        CHECK(refusal({0}) == "signal_context: 0 is no signal: Invalid argument");
+        CHECK(refusal({-1}) == "signal_context: -1 is no signal: Invalid argument");
+        CHECK(refusal({65}) == "signal_context: 65 is no signal: Invalid argument");
+        const std::string number = std::to_string(SIGKILL);
+        CHECK(refusal({SIGUSR1, SIGKILL}) ==
+              "signal_context: " + number + " cannot be caught: Invalid argument");
+        CHECK((handler_of(SIGUSR1) == &own_handler));
+        co_return;
+    });
+}
+
+TEST_CASE("more_than_sixteen_at_once_are_refused_and_places_come_back") {
+    const no_descriptor_leaks check;
+    run([]() -> task<> {
+        {
+            std::vector<ringo::cancel_scope> all;
+            for (int i = 0; i < 16; ++i) {
+                all.push_back(signal_context({SIGUSR1}));
+            }
+            CHECK(test::contains(refusal({SIGUSR1}), "signal_context: 16 are in use"));
+        }
+        co_await until([] { return handler_of(SIGUSR1) == SIG_DFL; });
+        CHECK(refusal({SIGUSR1}) == "it was accepted");
+    });
+}
+
+TEST_CASE("a_second_signal_ends_the_program_that_is_slow_to_end") {
+    const test::child_end end = test::in_child([] {
+        std::signal(SIGTERM, SIG_DFL);  // doctest has one of its own
+        run([]() -> task<> {
+            const auto scope = signal_context({SIGTERM});
+            ::raise(SIGTERM);
+            co_await ended(scope.ctx());
+            co_await until([] { return handler_of(SIGTERM) == SIG_DFL; });
+            ::raise(SIGTERM);
+        });
+    });
+    CHECK(WIFSIGNALED(end.status));
+    CHECK(WTERMSIG(end.status) == SIGTERM);
+}
+
+TEST_CASE("outside_a_goroutine_it_is_a_panic") {
+    test::expect_panic("go: called outside a runtime's cores",
+                       [] { const auto scope = signal_context({SIGUSR1}); });
+}
