@@ -101,9 +101,10 @@ task<std::size_t> read_pattern(conn& c, std::size_t size, std::size_t step) {
 
 TEST_CASE("what_is_written_is_read") {
     const no_descriptor_leaks check;
-    for (const char* where : {"127.0.0.1:0", "[::1]:0", "unix:@ringo-test-conn"}) {
+    for (const std::string& where :
+         {std::string("127.0.0.1:0"), std::string("[::1]:0"), test::unix_address("conn")}) {
         CAPTURE(where);
-        run([where]() -> task<> {
+        run([&where]() -> task<> {
             connection both = co_await connect(where);
             co_await both.client.write("ping");
             std::string four(4, ' ');
@@ -207,9 +208,9 @@ TEST_CASE("options_reach_the_socket") {
 TEST_CASE("fifty_megabytes_in_both_directions_at_once") {
     const no_descriptor_leaks check;
     static constexpr std::size_t size = 50'000'000;
-    for (const char* where : {"127.0.0.1:0", "unix:@ringo-test-bulk"}) {
+    for (const std::string& where : {std::string("127.0.0.1:0"), test::unix_address("bulk")}) {
         CAPTURE(where);
-        run([where]() -> task<> {
+        run([&where]() -> task<> {
             connection both = co_await connect(where);
             auto a = spawn(write_pattern, std::ref(both.client), size, true);
             auto b = spawn(on(other_core()), write_pattern, std::ref(both.server), size, true);
@@ -409,9 +410,9 @@ TEST_CASE("a_cancelled_read_exactly_says_how_far_it_got") {
 
 TEST_CASE("a_write_to_a_peer_that_never_reads_waits_and_says_when_cancelled_how_far_it_got") {
     const no_descriptor_leaks check;
-    for (const char* where : {"127.0.0.1:0", "unix:@ringo-test-full"}) {
+    for (const std::string& where : {std::string("127.0.0.1:0"), test::unix_address("full")}) {
         CAPTURE(where);
-        run([where]() -> task<> {
+        run([&where]() -> task<> {
             connection both = co_await connect(where);
             const std::string text = patterned(30'000'000);
             auto writer = spawn(
@@ -593,7 +594,7 @@ TEST_CASE("destroying_a_connection_ends_what_waits_in_it") {
     const no_descriptor_leaks check;
     run([]() -> task<> {
         for (const std::size_t core : {std::size_t{0}, other_core()}) {
-            connection both = co_await connect("unix:@ringo-test-doomed");
+            connection both = co_await connect(test::unix_address("doomed"));
             auto doomed = std::make_unique<conn>(std::move(both.client));
             conn* const raw = doomed.get();
             const std::string text = patterned(1'000'000);
@@ -673,7 +674,7 @@ TEST_CASE("a_write_that_waits_ends_when_the_peer_resets") {
 TEST_CASE("writing_to_a_peer_that_is_gone_is_an_error_and_no_signal") {
     std::signal(SIGPIPE, SIG_DFL);
     run([]() -> task<> {
-        for (const char* where : {"127.0.0.1:0", "unix:@ringo-test-gone"}) {
+        for (const std::string& where : {std::string("127.0.0.1:0"), test::unix_address("gone")}) {
             connection both = co_await connect(where);
             both.server = conn();
             failure f;

@@ -37,7 +37,7 @@ namespace {
 
 /// An address of this machine where nobody listens.
 endpoint unused_port() {
-    const listener l = listen("127.0.0.1:0");
+    const listener l = listen(test::own_address());
     return l.local();
 }
 
@@ -68,7 +68,7 @@ public:
     }
 
     static const endpoint& where() {
-        static const endpoint e = endpoint::parse("unix:@ringo-test-full-queue");
+        static const endpoint e = endpoint::parse(test::unix_address("full-queue"));
         return e;
     }
     void accept_one() const { ::close(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC)); }
@@ -83,7 +83,8 @@ private:
 TEST_CASE("connects_to_each_kind_of_address") {
     const no_descriptor_leaks check;
     run([]() -> task<> {
-        for (const char* where : {"127.0.0.1:0", "[::1]:0", "unix:@ringo-test-dial"}) {
+        for (const std::string& where :
+             {std::string("127.0.0.1:0"), std::string("[::1]:0"), test::unix_address("dial")}) {
             listener l = listen(where);
             auto client = spawn([&l] { return dial(l.local().to_string()); });
             conn server = co_await l.accept();
@@ -123,8 +124,9 @@ TEST_CASE("failures_name_the_address_and_the_reason") {
         f = co_await failure_of(dial(nobody.to_string()));
         CHECK(f.text == "dial " + nobody.to_string() + ": Connection refused");
 
-        f = co_await failure_of(dial("unix:@ringo-test-nobody"));
-        CHECK(f.text == "dial unix:@ringo-test-nobody: Connection refused");
+        const std::string no_one = test::unix_address("nobody");
+        f = co_await failure_of(dial(no_one));
+        CHECK(f.text == "dial " + no_one + ": Connection refused");
 
         f = co_await failure_of(dial("unix:/no/such/file"));
         CHECK(f.text == "dial unix:/no/such/file: No such file or directory");

@@ -160,7 +160,7 @@ TEST_CASE("an_address_is_free_again_when_its_listener_is_gone") {
         for (std::size_t i = 0; i < 20; ++i) {
             std::optional<listener> l;
             if (i == 0) {
-                l.emplace(listen("127.0.0.1:0"));
+                l.emplace(listen(test::own_address()));
                 where = l->local();
             } else {
                 l.emplace(listen(where));
@@ -377,7 +377,7 @@ TEST_CASE("closing_while_other_cores_begin_to_accept") {
 
 TEST_CASE("a_closed_listener_refuses_connections") {
     run([]() -> task<> {
-        listener l = listen("127.0.0.1:0");
+        listener l = listen(test::own_address());
         const endpoint where = l.local();
         l.close();
         const failure f = co_await failure_of(dial(where));
@@ -388,8 +388,8 @@ TEST_CASE("a_closed_listener_refuses_connections") {
 TEST_CASE("assigning_to_a_listener_closes_the_one_it_was") {
     const no_descriptor_leaks check;
     run([]() -> task<> {
-        listener a = listen("127.0.0.1:0");
-        listener b = listen("127.0.0.1:0");
+        listener a = listen(test::own_address());
+        listener b = listen(test::own_address());
         const endpoint first = a.local();
         const endpoint second = b.local();
         a = std::move(b);
@@ -452,20 +452,21 @@ TEST_CASE("a_file_that_is_no_socket_is_not_replaced") {
 
 TEST_CASE("an_abstract_unix_socket_has_no_file_and_goes_with_its_listener") {
     const no_descriptor_leaks check;
-    run([]() -> task<> {
+    const std::string address = test::unix_address("abstract");
+    run([&address]() -> task<> {
         for (int i = 0; i < 3; ++i) {
-            listener l = listen("unix:@ringo-test-abstract");
-            CHECK(l.local().to_string() == "unix:@ringo-test-abstract");
-            refusal("unix:@ringo-test-abstract", std::errc::address_in_use);
-            auto client = spawn([] { return dial("unix:@ringo-test-abstract"); });
+            listener l = listen(address);
+            CHECK(l.local().to_string() == address);
+            refusal(address, std::errc::address_in_use);
+            auto client = spawn([&address] { return dial(address); });
             const conn server = co_await l.accept();
             const conn c = co_await client;
             CHECK(c.remote() == l.local());
             l = listener();
             // The name is free once the kernel has let go of the listener.
-            co_await until([] {
+            co_await until([&address] {
                 try {
-                    listen("unix:@ringo-test-abstract");
+                    listen(address);
                     return true;
                 } catch (const std::system_error&) {
                     return false;

@@ -115,9 +115,9 @@ TEST_CASE("serves_an_address_given_as_text") {
     run([]() -> task<> {
         auto scope = ringo::with_cancel(ringo::this_context());
         auto serving = spawn(ringo::with(scope), [] {
-            return failure_of(serve("unix:@ringo-test-serve", echo_to_the_end));
+            return failure_of(serve(test::unix_address("serve"), echo_to_the_end));
         });
-        const auto where = endpoint::parse("unix:@ringo-test-serve");
+        const auto where = endpoint::parse(test::unix_address("serve"));
         std::string answer;
         while (answer.empty()) {  // refused until it listens
             const auto r = co_await as_result(ask(where, "hello"));
@@ -137,7 +137,7 @@ TEST_CASE("the_listeners_of_all_cores_share_one_port") {
         for (const listener& l : all) {
             CHECK(l.local() == all.front().local());
         }
-        const std::vector<listener> local = listen_on_cores("unix:@ringo-test-cores");
+        const std::vector<listener> local = listen_on_cores(test::unix_address("cores"));
         CHECK(local.size() == 1);
         co_return;
     });
@@ -158,8 +158,9 @@ TEST_CASE("serves_several_addresses_more_or_fewer_than_cores") {
     run([]() -> task<> {
         std::vector<listener> listeners;
         std::vector<endpoint> addresses;
+        const std::string local = test::unix_address("several");
         for (const char* where :
-             {"127.0.0.1:0", "[::1]:0", "unix:@ringo-test-several", "127.0.0.1:0", "127.0.0.1:0"}) {
+             {"127.0.0.1:0", "[::1]:0", local.c_str(), "127.0.0.1:0", "127.0.0.1:0"}) {
             listeners.push_back(listen(where));
             addresses.push_back(listeners.back().local());
         }
@@ -244,7 +245,7 @@ TEST_CASE("who_comes_while_it_drains_is_refused") {
     run([]() -> task<> {
         std::atomic<bool> serving = false;
         std::atomic<bool> done = false;
-        server s(listen_on_cores("127.0.0.1:0"),
+        server s(listen_on_cores(test::own_address()),
                  [&](conn) -> task<> {
                      serving = true;
                      while (!done) {

@@ -18,6 +18,7 @@
 
 #include <dirent.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 namespace test {
 
@@ -43,6 +44,19 @@ public:
 private:
     std::size_t before_;
 };
+
+/// The address of an abstract Unix socket. The whole machine sees it, so it is this process's own.
+inline std::string unix_address(std::string_view name) {
+    return "unix:@ringo-test-" + std::to_string(::getpid()) + '-' + std::string(name);
+}
+
+/// A loopback address with port 0 that no other test uses, so that a port that was just freed is
+/// not taken by another.
+inline std::string own_address() {
+    const auto pid = static_cast<unsigned>(::getpid());
+    return "127." + std::to_string(1 + (pid >> 16) % 254) + '.' + std::to_string(pid >> 8 & 255) +
+           '.' + std::to_string(pid & 255) + ":0";
+}
 
 /// Lets the others run until `condition()`.
 template <class Condition>
