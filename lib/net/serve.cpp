@@ -160,7 +160,7 @@ task<> serve_all(std::vector<listener> listeners, shared_handler handler, serve_
     std::exception_ptr failure;
     for (join_handle<void>& part : parts) {
         try {
-            co_await shield(part.operator co_await());
+            co_await shield(part);
         } catch (...) {
             failure = std::current_exception();
         }
