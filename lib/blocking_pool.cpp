@@ -3,6 +3,7 @@
 #include "cores.hpp"
 #include "shard.hpp"
 
+#include <cstdint>
 #include <system_error>
 
 #include <csignal>
@@ -23,9 +24,13 @@ void cancel_blocking(wait& w) noexcept {
 
 const wait_type blocking_wait{"blocking", &cancel_blocking};
 
-void start_blocking(blocking_job& job) noexcept {
+bool start_blocking(blocking_job& job) noexcept {
     job.home = &shard::here();
-    job.home->all.pool().push(job);
+    const int error = job.home->all.pool().push(job);
+    if (error != 0) {
+        job.self->error = static_cast<std::uint8_t>(error);
+    }
+    return error == 0;  // Lifetime: otherwise the job may be done by now
 }
 
 void finish_blocking(blocking_job& job) noexcept { job.home->post(*job.self); }
@@ -47,7 +52,7 @@ blocking_pool::~blocking_pool() {
     }
 }
 
-void blocking_pool::push(blocking_job& job) {
+int blocking_pool::push(blocking_job& job) noexcept {
     const std::lock_guard guard(lock_);
     job.next = nullptr;
     *tail_ = &job;
@@ -56,13 +61,17 @@ void blocking_pool::push(blocking_job& job) {
     if (queued_ > idle_ && threads_.size() < threads_max) {
         try {
             threads_.emplace_back([this] { work(); });
-        } catch (const std::system_error&) {
-            if (threads_.empty()) {
-                throw;  // nobody would ever run it
+        } catch (const std::system_error& e) {
+            if (threads_.empty()) {  // nobody would ever run it, which is all there is
+                queue_ = nullptr;
+                tail_ = &queue_;
+                queued_ = 0;
+                return e.code().value();
             }
         }
     }
     ready_.notify_one();
+    return 0;
 }
 
 bool blocking_pool::withdraw(blocking_job& job) noexcept {

@@ -23,7 +23,8 @@ public:
     /// Waits for what runs. Nothing is queued any more.
     ~blocking_pool();
 
-    void push(blocking_job& job);
+    /// 0; or the errno of why there is no thread at all, and the job will not run.
+    int push(blocking_job& job) noexcept;
     /// True: the job was still queued, and will not run.
     bool withdraw(blocking_job& job) noexcept;
 

@@ -106,9 +106,44 @@ cores_state::cores_state(const options& resolved, const make_kernel& make)
     for (unsigned i = 0; i < resolved.cores; ++i) {
         shards_.push_back(std::make_unique<shard>(*this, static_cast<std::uint16_t>(i), make()));
     }
+    start_threads();
 }
 
-cores_state::~cores_state() = default;
+cores_state::~cores_state() { join_threads(gate::given_up); }
+
+void cores_state::start_threads() {
+    for (std::size_t core = 1; core < size(); ++core) {
+        try {
+            threads_.emplace_back([this, core] {
+                gate_.wait(gate::closed, std::memory_order_acquire);
+                if (gate_.load(std::memory_order_acquire) == gate::open) {
+                    pin(core);
+                    run_core(shard_at(core));
+                }
+            });
+        } catch (const std::system_error& e) {
+            join_threads(gate::given_up);
+            throw std::system_error(e.code(),
+                                    fmt::format("run: cannot start the thread of core {}; raise "
+                                                "`ulimit -u` or the limit of the container, or "
+                                                "lower options.cores",
+                                                core));
+        }
+    }
+}
+
+void cores_state::join_threads(gate g) noexcept {
+    open_gate(g);
+    for (std::thread& t : threads_) {
+        t.join();
+    }
+    threads_.clear();
+}
+
+void cores_state::open_gate(gate g) noexcept {
+    gate_.store(g, std::memory_order_release);
+    gate_.notify_all();
+}
 
 void cores_state::run() {
     if (shard::this_thread() != nullptr) {
@@ -116,18 +151,13 @@ void cores_state::run() {
     }
     cpu_set_t before;
     const bool restore = ::sched_getaffinity(0, sizeof before, &before) == 0;
-    std::vector<std::thread> threads;
-    for (std::size_t core = 1; core < size(); ++core) {
-        threads.emplace_back([this, core] {
-            pin(core);
-            run_core(shard_at(core));
-        });
-    }
+    open_gate(gate::open);
     pin(0);
     run_core(shard_at(0));
-    for (std::thread& t : threads) {
+    for (std::thread& t : threads_) {
         t.join();
     }
+    threads_.clear();
     if (restore) {
         ::sched_setaffinity(0, sizeof before, &before);
     }

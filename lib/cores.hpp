@@ -24,7 +24,10 @@ class cores_state {
 public:
     using make_kernel = std::function<std::unique_ptr<kernel>()>;
 
+    /// Starts the threads, which wait for `run`.
+    ///
     /// options: resolved (see resolve)
+    /// throws   std::system_error when the kernel or a thread is not to be had
     cores_state(const options& resolved, const make_kernel& make);
     cores_state(const cores_state&) = delete;
     cores_state& operator=(const cores_state&) = delete;
@@ -56,6 +59,11 @@ public:
 private:
     enum class phase { running, stopping, abandoning, draining };
 
+    enum class gate { closed, open, given_up };
+
+    void start_threads();
+    void join_threads(gate g) noexcept;
+    void open_gate(gate g) noexcept;
     void run_core(shard& s) noexcept;
     void end_goroutines(shard& first) noexcept;
     void finish(shard& s) noexcept;
@@ -68,10 +76,12 @@ private:
     std::vector<std::unique_ptr<shard>> shards_;
     std::unique_ptr<blocking_pool> pool_;
     std::barrier<> drained_;
+    std::vector<std::thread> threads_;  // of all cores but the first
 
     // any thread
     std::atomic<phase> phase_{phase::running};
     std::atomic<bool> stop_asked_{false};
+    std::atomic<gate> gate_{gate::closed};
     std::atomic<std::uint64_t> submitted_{0};
     std::mutex idle_work_lock_;
     goroutine* idle_work_ = nullptr;

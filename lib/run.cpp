@@ -4,6 +4,7 @@
 #include "cores.hpp"
 
 #include <memory>
+#include <system_error>
 #include <thread>
 
 namespace ringo {
@@ -42,7 +43,11 @@ struct runtime::state {
 
 runtime::runtime(const options& o) : state_(std::make_unique<state>()) {
     state_->all = detail::make_cores(o);
-    state_->first = std::thread([this] { state_->all->run(); });
+    try {
+        state_->first = std::thread([this] { state_->all->run(); });
+    } catch (const std::system_error& e) {
+        throw std::system_error(e.code(), "runtime: cannot start the thread of core 0");
+    }
 }
 
 runtime::~runtime() {

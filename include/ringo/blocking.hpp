@@ -26,7 +26,8 @@ public:
     blocking_job* next = nullptr;
 };
 
-void start_blocking(blocking_job& job) noexcept;
+/// False: there is no thread to run it.
+bool start_blocking(blocking_job& job) noexcept;
 /// Wakes the job's goroutine. Lifetime: it may end at once, and the job with it.
 void finish_blocking(blocking_job& job) noexcept;
 
@@ -39,10 +40,7 @@ public:
         : operation<blocking_operation, blocking_job>(&run), f_(std::move(f)) {}
     blocking_operation(blocking_operation&& other) : blocking_operation(std::move(other.f_)) {}
 
-    bool start() noexcept {
-        start_blocking(*this);
-        return true;
-    }
+    bool start() noexcept { return start_blocking(*this); }
     result_type value() { return result_.take(); }
 
 private:
@@ -69,7 +67,8 @@ private:
 /// Runs `f` on a pool thread. At most 64 run at once in a runtime; more wait in order.
 ///
 /// returns  what `f` returns
-/// throws   what `f` throws; cancelled, deadline_exceeded: `f` has not been called
+/// throws   what `f` throws; cancelled, deadline_exceeded, std::system_error where not one thread
+///          can be started: `f` has not been called
 /// core     any; resumes on the same core
 /// cancel   until a thread has taken it up; after that the wait lasts as long as `f`
 /// cost     two thread switches

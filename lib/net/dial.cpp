@@ -91,7 +91,12 @@ task<std::vector<endpoint>> resolve(const std::string& address) {
     }
     auto look_up =
         from_callback<std::vector<endpoint>>([&parts](completion<std::vector<endpoint>> done) {
-            shard::here().all.pool().push(*new look_up_job(std::move(parts), std::move(done)));
+            auto* const job = new look_up_job(std::move(parts), std::move(done));
+            if (const int error = shard::here().all.pool().push(*job); error != 0) {
+                const std::unique_ptr<look_up_job> owned(job);
+                job->done.fail(std::make_exception_ptr(
+                    std::system_error(error, std::system_category(), "resolve")));
+            }
         });
     co_return co_await std::move(look_up);
 }
