@@ -3,6 +3,7 @@
 #include "shard.hpp"
 #include "timers.hpp"
 
+#include <ringo/detail/arm.hpp>
 #include <ringo/detail/frame_memory.hpp>
 
 #include <algorithm>
@@ -116,7 +117,7 @@ void walk(scope& s) noexcept {
     while (done_operation* const watcher = s.watchers) {
         watcher->unlink();
         --s.members;
-        wake(*watcher->self);
+        watcher->type->fire(*watcher);
     }
     for (goroutine* g = s.goroutines; g != nullptr; g = g->scope_next) {
         g->cancelled = true;
@@ -342,26 +343,58 @@ context_ref without_cancel(context_node& ctx) {
 
 // --- awaiting a context's end ---
 
-namespace {
+/// Stands for the `done_operation` in what core and select call.
+struct done_arm {
+    static done_operation& of(wait& w) noexcept { return static_cast<done_operation&>(w); }
 
-void cancel_done(wait& w) noexcept {
-    auto& op = static_cast<done_operation&>(w);
-    scope& s = *op.on;
-    op.unlink();
-    op.self->error = context_failure(*op.self);
-    wake(*op.self);
-    if (--s.members == 0) {
-        collect(s);
+    /// False: the context has ended.
+    static bool leave(wait& w) noexcept {
+        done_operation& op = of(w);
+        if (op.link == nullptr) {
+            return false;
+        }
+        scope& s = *op.on;
+        op.unlink();
+        if (--s.members == 0) {
+            collect(s);
+        }
+        return true;
     }
+    static void cancel(wait& w) noexcept {
+        if (leave(w)) {
+            give_up(w);
+        }
+    }
+    static void fire(wait& w) noexcept { wake(*w.self); }
+
+    static bias_lock* lock(wait&) noexcept { return nullptr; }
+    static bool attempt(wait& w, waiter*&) noexcept { return of(w).ended(); }
+    static void enlist(wait& w) noexcept {
+        if (!of(w).start()) {
+            fire_arm(w);  // it has ended since the attempt
+        }
+    }
+    static void withdraw(wait& w) noexcept { leave(w); }
+};
+
+const wait_type done_wait{"context done", &done_arm::cancel, &done_arm::fire};
+
+const arm_type done_operation::arm{
+    {"select", nullptr, &fire_arm, waker::select},
+    &done_arm::lock,
+    &done_arm::attempt,
+    &done_arm::enlist,
+    &done_arm::withdraw,
+    true,
+};
+
+bool done_operation::ended() const noexcept {
+    return ctx_->ended.load(std::memory_order_acquire) != node_state::live;
 }
-
-}  // namespace
-
-const wait_type done_wait{"context done", &cancel_done};
 
 bool done_operation::start() noexcept {
     scope& s = scope_of(*ctx_, shard::here());
-    if (s.over || ctx_->ended.load(std::memory_order_acquire) != node_state::live) {
+    if (s.over || ended()) {
         if (s.members == 0) {
             collect(s);
         }
@@ -383,6 +416,7 @@ void done_operation::unlink() noexcept {
     if (next != nullptr) {
         next->link = link;
     }
+    link = nullptr;
 }
 
 // --- binding for the length of an await ---
@@ -411,6 +445,11 @@ void rebinding::undo() noexcept {
 
 context_node& timeout_context::operator()() {
     scope_ = with_timeout(this_context(), d_);
+    return *scope_.ctx().node();
+}
+
+context_node& deadline_context::operator()() {
+    scope_ = with_deadline(this_context(), until_);
     return *scope_.ctx().node();
 }
 

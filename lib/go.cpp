@@ -5,9 +5,12 @@
 #include "panics.hpp"
 #include "shard.hpp"
 
+#include <ringo/detail/arm.hpp>
+#include <ringo/detail/selection.hpp>
 #include <ringo/error.hpp>
 
 #include <exception>
+#include <thread>
 #include <utility>
 
 namespace ringo::detail {
@@ -118,8 +121,36 @@ void cancel_join(wait& w) noexcept {
 
 const wait_type join_wait{"join", &cancel_join};
 
+namespace {
+
+joining& joining_of(wait& w) noexcept { return static_cast<joining&>(w); }
+
+bias_lock* no_lock(wait&) noexcept { return nullptr; }
+bool has_ended(wait& w, waiter*&) noexcept { return joining_of(w).target->done(); }
+void enlist_join(wait& w) noexcept {
+    if (!joining_of(w).target->join(joining_of(w))) {
+        joining_of(w).let_go.store(true, std::memory_order_relaxed);
+        fire_arm(w);  // it has ended since the attempt
+    }
+}
+void withdraw_join(wait& w) noexcept {
+    joining& op = joining_of(w);
+    if (!op.target->leave(op)) {
+        // The goroutine ends at this moment, on another core, and has yet to find that this
+        // select is taken: a few instructions.
+        while (!op.let_go.load(std::memory_order_acquire)) {
+            std::this_thread::yield();
+        }
+    }
+}
+
+}  // namespace
+
+const arm_type joining::arm{
+    {"select", nullptr, nullptr, waker::select}, &no_lock, &has_ended, &enlist_join, &withdraw_join,
+};
+
 bool joinable_base::join(joining& w) noexcept {
-    w.target = this;
     // release: pairs with the exchange in finish(), which wakes w.
     joining* expected = nullptr;
     if (joiner_.compare_exchange_strong(expected, &w, std::memory_order_acq_rel,
@@ -147,7 +178,14 @@ void joinable_base::finish(const std::exception_ptr& failure) noexcept {
         hear_of_cancellation(*this);
     }
     if (joining* const joiner = joiner_.exchange(ended_mark, std::memory_order_acq_rel)) {
-        wake(*joiner->self);
+        if (joiner->type->wakes == waker::goroutine) {
+            wake(*joiner->self);
+        } else if (selection& s = *joiner->select; s.claim(*joiner)) {
+            wake(*s.self);
+        } else {
+            // Lifetime: its select waits in `withdraw` for this.
+            joiner->let_go.store(true, std::memory_order_release);
+        }
     }
     release();
 }

@@ -228,16 +228,17 @@ void shard::wake_if_asleep() noexcept {
 }
 
 void wake(goroutine& g) noexcept {
-    shard& here = shard::here();
-    if (g.core == here.index) [[likely]] {
+    // By its scope, not by its core's number: the caller may be a core of another runtime, or none.
+    shard& home = g.bound->home;
+    if (&home == shard::this_thread()) [[likely]] {
         g.waiting = nullptr;
-        here.make_ready(g);
+        home.make_ready(g);
         // What its turn will touch. Among a million goroutines none of it is in the cache.
         __builtin_prefetch(g.frame.address());
         __builtin_prefetch(g.scope_next);
         __builtin_prefetch(g.scope_link);
     } else {
-        here.all.shard_at(g.core).post(g);
+        home.post(g);
     }
 }
 
@@ -254,6 +255,9 @@ shard::~shard() {
 
 void shard::attach() {
     this_core_state = this;
+    biases.acquire();
+    random_state += 0x9e3779b97f4a7c15 * (std::uint64_t{index} + 1) +
+                    static_cast<std::uint64_t>(kernel_->now_ns());
     kernel_->attach();
     id_step_ = static_cast<std::uint32_t>(all.size());
     next_id_ = index + 1U;
@@ -264,6 +268,7 @@ void shard::attach() {
 void shard::detach() noexcept {
     --root_scope->members;
     collect(*root_scope);
+    biases.release();
     this_core_state = nullptr;
 }
 

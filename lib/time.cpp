@@ -3,9 +3,15 @@
 #include "shard.hpp"
 #include "timers.hpp"
 
+#include <ringo/detail/arm.hpp>
+
+#include <limits>
+
 namespace ringo::detail {
 
 namespace {
+
+constexpr std::int64_t fired = std::numeric_limits<std::int64_t>::min();  // as a deadline: is over
 
 void cancel_sleep(wait& w) noexcept {
     shard::here().timers.remove(static_cast<timer_entry&>(w));
@@ -15,7 +21,27 @@ void cancel_sleep(wait& w) noexcept {
 
 void end_sleep(wait& w) noexcept { wake(*w.self); }
 
+bias_lock* no_lock(wait&) noexcept { return nullptr; }
+bool is_due(wait& w, waiter*&) noexcept {
+    return static_cast<timer_entry&>(w).deadline_ns <= shard::here().now_ns();
+}
+void add_timer(wait& w) noexcept { shard::here().timers.add(static_cast<timer_entry&>(w)); }
+void fire_timer(wait& w) noexcept {
+    static_cast<timer_entry&>(w).deadline_ns = fired;
+    fire_arm(w);
+}
+void remove_timer(wait& w) noexcept {
+    auto& entry = static_cast<timer_entry&>(w);
+    if (entry.deadline_ns != fired) {
+        shard::here().timers.remove(entry);
+    }
+}
+
 }  // namespace
+
+const arm_type sleep_operation::arm{
+    {"select", nullptr, &fire_timer, waker::select}, &no_lock, &is_due, &add_timer, &remove_timer,
+};
 
 const wait_type sleep_wait{"sleep", &cancel_sleep, &end_sleep};
 

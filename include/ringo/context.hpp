@@ -38,9 +38,15 @@ public:
 
     scope* on = nullptr;
     done_operation* next = nullptr;
-    done_operation** link = nullptr;
+    done_operation** link = nullptr;  // null: the context has ended, or is not watched
+
+    static const arm_type arm;
 
 private:
+    friend struct done_arm;
+
+    bool ended() const noexcept;
+
     context_ref ctx_;
 };
 
@@ -247,6 +253,18 @@ public:
 private:
     duration d_;
     cancel_scope scope_{context_ref()};  // empty until the await begins
+};
+
+/// ... until a point in time.
+class deadline_context {
+public:
+    explicit deadline_context(time_point t) noexcept : until_(t) {}
+    deadline_context(deadline_context&& other) noexcept : until_(other.until_) {}
+    context_node& operator()();
+
+private:
+    time_point until_;
+    cancel_scope scope_{context_ref()};
 };
 
 /// The goroutine's values without its cancellation.

@@ -95,9 +95,12 @@ namespace detail {
 template <class T>
 class join_operation : public operation<join_operation<T>, joining> {
 public:
-    explicit join_operation(join_handle<T>& handle) noexcept : handle_(&handle) {}
+    explicit join_operation(join_handle<T>& handle) noexcept : handle_(&handle) {
+        this->target = handle.state_.get();
+    }
+    join_operation(join_operation&& other) noexcept : join_operation(*other.handle_) {}
 
-    bool start() noexcept { return handle_->state_->join(*this); }
+    bool start() noexcept { return this->target->join(*this); }
     T value() {
         // The state stays until the value has moved out.
         const joinable_ref<T> state = std::move(handle_->state_);

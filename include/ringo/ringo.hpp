@@ -3,6 +3,7 @@
 
 #include <ringo/blocking.hpp>
 #include <ringo/callback.hpp>
+#include <ringo/chan.hpp>
 #include <ringo/context.hpp>
 #include <ringo/error.hpp>
 #include <ringo/go.hpp>
@@ -11,5 +12,6 @@
 #include <ringo/result.hpp>
 #include <ringo/run.hpp>
 #include <ringo/runtime.hpp>
+#include <ringo/select.hpp>
 #include <ringo/task.hpp>
 #include <ringo/time.hpp>

@@ -31,6 +31,8 @@ public:
 
     bool start() noexcept;
     void value() const noexcept {}
+
+    static const arm_type arm;
 };
 
 }  // namespace detail

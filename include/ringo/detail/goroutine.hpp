@@ -12,6 +12,7 @@
 // sanitizers, so a loop of synchronous awaits would grow the stack.
 #pragma once
 
+#include <ringo/detail/bias.hpp>
 #include <ringo/detail/frame_memory.hpp>
 
 #include <coroutine>
@@ -76,11 +77,21 @@ struct core_state {
     goroutine* ready_head = nullptr;
     goroutine** ready_tail = &ready_head;
     std::uint16_t index = 0;
+    bias biases;
+    std::uint64_t random_state = 0x9e3779b97f4a7c15;
 
     void make_ready(goroutine& g) noexcept {
         g.next = nullptr;
         *ready_tail = &g;
         ready_tail = &g.next;
+    }
+
+    /// Uniform; not for secrets.
+    std::uint32_t random() noexcept {
+        random_state ^= random_state << 13;
+        random_state ^= random_state >> 7;
+        random_state ^= random_state << 17;
+        return static_cast<std::uint32_t>(random_state >> 32);
     }
 };
 

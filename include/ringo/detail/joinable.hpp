@@ -60,6 +60,9 @@ class joining : public wait {
 public:
     joining() noexcept : wait(join_wait) {}
     joinable_base* target = nullptr;
+    std::atomic<bool> let_go{false};  // as an arm: the goroutine that has ended is done with this
+
+    static const arm_type arm;
 };
 
 template <class T>
@@ -97,6 +100,7 @@ public:
 
     explicit operator bool() const noexcept { return state_ != nullptr; }
     joinable<T>* operator->() const noexcept { return state_; }
+    joinable<T>* get() const noexcept { return state_; }
 
 private:
     joinable<T>* state_;

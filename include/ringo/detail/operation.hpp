@@ -18,6 +18,13 @@ enum failure : std::uint8_t {
     failure_end_of_stream,
 };
 
+/// Whom to wake when a wait is over.
+enum class waker : std::uint8_t { goroutine, select, thread };
+
+class selection;
+class parked_thread;
+struct arm_type;
+
 struct wait_type {
     const char* name;  // the state as debug output shows it
 
@@ -25,8 +32,10 @@ struct wait_type {
     // later, with an error only if the operation has had no effect.
     void (*cancel)(wait&) noexcept;
 
-    // For timers: the deadline has passed.
+    // What it waits for has come: a deadline has passed, a context has ended.
     void (*fire)(wait&) noexcept = nullptr;
+
+    waker wakes = waker::goroutine;
 };
 
 /// A wait lies in the awaiting frame; at most one is a goroutine's `waiting`.
@@ -35,7 +44,11 @@ public:
     explicit wait(const wait_type& t) noexcept : type(&t) {}
 
     const wait_type* type;
-    goroutine* self = nullptr;
+    union {  // as type->wakes says
+        goroutine* self = nullptr;
+        selection* select;
+        parked_thread* thread;
+    };
 };
 
 /// The failure that the goroutine's ended context stands for.

@@ -1,0 +1,77 @@
+// A lock that costs its home core next to nothing.
+//
+// It is biased to the core that made it until any other thread touches it; from then on it is an
+// ordinary spin lock. Its home core says `inside`, looks whether the lock is still its own, and
+// goes on: plain loads and stores. Whoever else wants the lock takes the bias away, makes every
+// other thread execute a fence (membarrier(2)), and waits until that core is outside. So either
+// the home core sees that the bias is gone, or the other sees it inside.
+//
+// Why not a message to the home core: it may be busy for long, asleep, or gone for good, and
+// try_send or unlock must not wait for it.
+#pragma once
+
+#include <ringo/detail/bias.hpp>
+#include <ringo/detail/goroutine.hpp>
+
+#include <atomic>
+
+namespace ringo::detail {
+
+class bias_lock {
+public:
+    bias_lock() noexcept
+        : home_(this_core_state != nullptr ? &this_core_state->biases.home() : &no_home) {}
+    bias_lock(const bias_lock&) = delete;
+    bias_lock& operator=(const bias_lock&) = delete;
+
+private:
+    friend class bias_guard;
+    friend class bias_guards;
+
+    void lock_shared() noexcept;
+    void unlock_shared() noexcept { held_.store(false, std::memory_order_release); }
+
+    std::atomic<bias_slot*> home_;
+    std::atomic<bool> held_{false};
+};
+
+/// Holds one lock. While it is held, nothing may run that could take another one.
+class bias_guard {
+public:
+    explicit bias_guard(bias_lock& lock) noexcept : lock_(&lock) {
+        core_state* const here = this_core_state;
+        if (here != nullptr && lock.home_.load(std::memory_order_relaxed) == here->biases.slot())
+            [[likely]] {
+            slot_ = here->biases.slot();
+            slot_->inside.store(true, std::memory_order_relaxed);
+            // The other side's membarrier makes a fence of it.
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+            if (lock.home_.load(std::memory_order_relaxed) == slot_) [[likely]] {
+                return;
+            }
+            slot_->inside.store(false, std::memory_order_release);
+            slot_ = nullptr;
+        }
+        lock.lock_shared();
+    }
+    bias_guard(const bias_guard&) = delete;
+    bias_guard& operator=(const bias_guard&) = delete;
+    ~bias_guard() { unlock(); }
+
+    /// Early, once.
+    void unlock() noexcept {
+        if (slot_ != nullptr) [[likely]] {
+            slot_->inside.store(false, std::memory_order_release);  // pairs with lock_shared
+        } else if (lock_ != nullptr) {
+            lock_->unlock_shared();
+        }
+        slot_ = nullptr;
+        lock_ = nullptr;
+    }
+
+private:
+    bias_slot* slot_ = nullptr;  // inside by bias; else the lock is held
+    bias_lock* lock_;
+};
+
+}  // namespace ringo::detail

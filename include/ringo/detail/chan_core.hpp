@@ -1,0 +1,87 @@
+// What a channel is apart from its values' type: who waits, how full it is, whether it is closed.
+#pragma once
+
+#include <ringo/detail/bias_lock.hpp>
+#include <ringo/detail/waiter.hpp>
+
+#include <atomic>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace ringo::detail {
+
+class chan_core;
+
+/// A send or a receive that waits.
+struct chan_waiter : waiter {
+    chan_waiter(const wait_type& t, chan_core* c) noexcept : waiter(t), on(c) {}
+
+    chan_core* on;  // null: the nil channel
+};
+
+// Invariant: receivers wait only while the buffer is empty and no sender waits; senders only
+// while it is full. Once closed, nobody waits.
+class chan_core {
+public:
+    using destroy_function = void (*)(chan_core&) noexcept;
+
+    chan_core(std::size_t cap, destroy_function d) noexcept : capacity(cap), destroy_(d) {}
+
+    void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            abandon();
+        }
+    }
+
+    /// Ends all waits. throws: channel_closed
+    void close();
+    std::size_t len() noexcept;
+    bool is_closed() noexcept;
+
+    /// Takes a wait out of its list, if it is still there.
+    static void withdraw_receive(wait& w) noexcept;
+    static void withdraw_send(wait& w) noexcept;
+    /// ... and wakes its goroutine with its context's failure.
+    static void cancel_receive(wait& w) noexcept;
+    static void cancel_send(wait& w) noexcept;
+
+    bias_lock lock;
+    wait_list receivers;
+    wait_list senders;
+    const std::size_t capacity;
+    std::size_t count = 0;  // values in the buffer, from `first` on
+    std::size_t first = 0;
+    bool closed = false;
+
+private:
+    void abandon() noexcept;
+    static bool withdraw(wait& w, wait_list chan_core::*list) noexcept;
+
+    std::atomic<std::uint32_t> references_{1};
+    bool orphaned_ = false;  // no handle is left; the last waiter frees it
+    destroy_function destroy_;
+};
+
+/// throws: std::system_error
+[[noreturn]] void refuse_chan_capacity(const std::string& capacity);
+inline std::size_t chan_capacity(std::integral auto capacity) {
+    if constexpr (std::signed_integral<decltype(capacity)>) {
+        if (capacity < 0) {
+            refuse_chan_capacity(std::to_string(capacity));
+        }
+    }
+    return static_cast<std::size_t>(capacity);
+}
+
+/// throws: channel_closed; std::system_error when `c` is null
+void close_chan(chan_core* c);
+[[noreturn]] void throw_closed(const char* operation);
+
+/// As wait_blocking. throws: channel_closed; std::system_error when `c` is null
+void wait_blocking_on(chan_core* c, waiter& w, bool (*begin)(waiter&) noexcept,
+                      const char* operation);
+
+}  // namespace ringo::detail

@@ -1,0 +1,236 @@
+// select: waits for several operations, and carries out one.
+#pragma once
+
+#include <ringo/chan.hpp>
+#include <ringo/detail/arm.hpp>
+#include <ringo/detail/chan_operation.hpp>
+#include <ringo/detail/operation.hpp>
+#include <ringo/detail/selection.hpp>
+
+#include <array>
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace ringo {
+
+struct otherwise_t {};
+/// The last operand of a select that must not wait.
+inline constexpr otherwise_t otherwise;
+
+namespace detail {
+
+template <class Op>
+concept arm_operation = requires(Op& op) {
+    { Op::arm } -> std::convertible_to<const arm_type&>;
+    op.value();
+    op.raise();
+};
+
+/// The operation that an operand stands for.
+template <class Op>
+    requires arm_operation<std::remove_cvref_t<Op>> Op operand(Op&& op) {
+        static_assert(!std::is_lvalue_reference_v<Op>,
+                      "ringo: operations are made where they are selected, not kept");
+        return std::move(op);
+    }
+template <class Object>
+    requires requires(Object& object) {
+        { object.operator co_await() } -> arm_operation;
+    }
+auto operand(Object&& object) { return object.operator co_await(); }
+
+template <class Op>
+using arm_value = decltype(std::declval<Op&>().value());
+template <class Op>
+using arm_result = std::conditional_t<std::is_void_v<arm_value<Op>>, std::monostate, arm_value<Op>>;
+
+/// Waits for the first of its arms.
+template <bool MustNotWait, class... Ops>
+class select_operation : public selection {
+    static constexpr std::size_t count = sizeof...(Ops);
+    using indices = std::index_sequence_for<Ops...>;
+
+public:
+    using result_type =
+        std::conditional_t<MustNotWait, std::variant<arm_result<Ops>..., otherwise_t>,
+                           std::variant<arm_result<Ops>...>>;
+
+    template <class... Operands>
+    explicit select_operation(std::in_place_t, Operands&&... operands)
+        : ops_(operand(std::forward<Operands>(operands))...) {}
+    select_operation(select_operation&& other) : selection(), ops_(std::move(other.ops_)) {}
+    ~select_operation() { withdraw_losers(); }
+
+    bool await_ready() {
+        // A select that must not wait needs no frame to come back to.
+        return MustNotWait && begin(*this_core_state->current, nullptr);
+    }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> h) {
+        return !begin(*h.promise().self, erase(h));
+    }
+    result_type await_resume() {
+        withdraw_losers();
+        return result(indices());
+    }
+    [[noreturn]] void raise() { throw_failure(self->error, type->name); }
+
+private:
+    bool begin(goroutine& g, frame_handle h) {
+        std::apply(
+            [this](Ops&... op) {
+                ((op.type = &Ops::arm), ...);
+                arms_ = {&op...};
+            },
+            ops_);
+        return start(g, h, arms_, MustNotWait);
+    }
+
+    template <std::size_t... I>
+    result_type result(std::index_sequence<I...>) {
+        std::optional<result_type> r;
+        if (!(take<I>(r) || ...)) {
+            if (self->error != 0) [[unlikely]] {
+                raise();
+            }
+            if constexpr (MustNotWait) {
+                r.emplace(std::in_place_index<count>);
+            }
+        }
+        return *std::move(r);
+    }
+    template <std::size_t I>
+    bool take(std::optional<result_type>& r) {
+        auto& op = std::get<I>(ops_);
+        if (winner() != &op) {
+            return false;
+        }
+        if (self->error != 0) [[unlikely]] {
+            goroutine& g = *self;
+            op.self = &g;
+            op.raise();
+        }
+        if constexpr (std::is_void_v<arm_value<std::remove_reference_t<decltype(op)>>>) {
+            op.value();
+            r.emplace(std::in_place_index<I>);
+        } else {
+            r.emplace(std::in_place_index<I>, op.value());
+        }
+        return true;
+    }
+
+    std::tuple<Ops...> ops_;
+    std::array<wait*, count> arms_;
+};
+
+/// Waits for the first of many receives.
+template <class T>
+class select_span_operation : public selection {
+public:
+    using result_type = std::pair<std::size_t, std::optional<T>>;
+
+    template <class Chan>
+    explicit select_span_operation(std::span<Chan> chans) {
+        ops_.reserve(chans.size());
+        for (const auto& c : chans) {
+            ops_.push_back(c.recv());
+        }
+    }
+    select_span_operation(select_span_operation&& other)
+        : selection(), ops_(std::move(other.ops_)) {}
+    ~select_span_operation() { withdraw_losers(); }
+
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> h) {
+        arms_.reserve(ops_.size());
+        for (recv_operation<T>& op : ops_) {
+            op.type = &recv_operation<T>::arm;
+            arms_.push_back(&op);
+        }
+        return !start(*h.promise().self, erase(h), arms_, false);
+    }
+    result_type await_resume() {
+        withdraw_losers();
+        for (std::size_t i = 0; i < ops_.size(); ++i) {
+            if (&ops_[i] == winner()) {
+                return {i, ops_[i].value()};
+            }
+        }
+        raise();
+    }
+    [[noreturn]] void raise() { throw_failure(self->error, type->name); }
+
+private:
+    std::vector<recv_operation<T>> ops_;
+    std::vector<wait*> arms_;
+};
+
+extern const wait_type never_wait;
+
+class never_operation : public operation<never_operation> {
+public:
+    never_operation() noexcept : operation(never_wait) {}
+    bool start() const noexcept { return true; }
+    void value() const noexcept {}
+};
+
+template <bool MustNotWait, class Operands, std::size_t... I>
+auto make_select(Operands&& o, std::index_sequence<I...>) {
+    using operation =
+        select_operation<MustNotWait, decltype(operand(std::get<I>(std::move(o))))...>;
+    return operation(std::in_place, std::get<I>(std::move(o))...);
+}
+
+}  // namespace detail
+
+/// Waits until one of its operands can be done, and does that one; the others have no effect.
+/// Among several that are ready the choice is uniformly random. Without operands: waits for ever.
+///
+/// takes    operations, each made in the call (sends and receives, sleep, ctx.done(), …), or
+///          objects that have one (a join handle, …); as the last one possibly `otherwise`
+/// returns  awaited: a std::variant of the operations' results, in order; std::monostate for
+///          those without; otherwise_t when nothing was ready and `otherwise` was given
+/// throws   what the operation that won throws; cancelled, deadline_exceeded: none had an effect.
+///          A ctx.done() of the goroutine's own context wins over that
+/// core     any
+/// cancel   leaves all wait lists at once
+/// cost     grows linearly with the operands; no allocation up to 16
+/// follows  Go spec, "Select statements"
+template <class... Operands>
+    requires(sizeof...(Operands) > 0)
+[[nodiscard]] auto select(Operands&&... operands) {
+    using all = std::tuple<Operands&&...>;
+    constexpr std::size_t last = sizeof...(Operands) - 1;
+    constexpr bool must_not_wait =
+        std::is_same_v<std::remove_cvref_t<std::tuple_element_t<last, all>>, otherwise_t>;
+    return detail::make_select<must_not_wait>(
+        all(std::forward<Operands>(operands)...),
+        std::make_index_sequence < must_not_wait ? last : sizeof...(Operands) > ());
+}
+[[nodiscard]] inline detail::never_operation select() noexcept { return {}; }
+
+/// Receives from one of many channels; otherwise as `select`.
+///
+/// takes    the channels, nil ones included; they stay the caller's
+/// returns  awaited: a pair of the index of the channel and what its recv gave
+/// cost     two allocations
+/// follows  Go reflect.Select
+template <class T>
+[[nodiscard]] auto select(std::span<chan<T>> chans) {
+    return detail::select_span_operation<T>(chans);
+}
+template <class T>
+[[nodiscard]] auto select(std::span<recv_chan<T>> chans) {
+    return detail::select_span_operation<T>(chans);
+}
+
+}  // namespace ringo

@@ -1,0 +1,122 @@
+#include <ringo/chan.hpp>
+
+#include <ringo/error.hpp>
+
+#include <fmt/format.h>
+
+#include <string>
+#include <system_error>
+
+namespace ringo::detail {
+
+namespace {
+
+std::system_error misuse(const std::string& what) {
+    return {std::make_error_code(std::errc::invalid_argument), what};
+}
+
+}  // namespace
+
+void refuse_chan_capacity(const std::string& capacity) {
+    throw misuse(fmt::format("chan: a capacity of {} values", capacity));
+}
+
+void throw_closed(const char* operation) { throw channel_closed(operation); }
+
+void close_chan(chan_core* c) {
+    if (c == nullptr) {
+        throw misuse("chan close: the channel is nil");
+    }
+    c->close();
+}
+
+void wait_blocking_on(chan_core* c, waiter& w, bool (*begin)(waiter&) noexcept,
+                      const char* operation) {
+    if (c == nullptr) {
+        throw misuse(std::string(operation) + ": the channel is nil");
+    }
+    if (const std::uint8_t error = wait_blocking(w, begin, operation)) {
+        throw_failure(error, operation);
+    }
+}
+
+void chan_core::close() {
+    woken_list woken;
+    {
+        const bias_guard guard(lock);
+        if (closed) {
+            throw channel_closed("chan close");
+        }
+        closed = true;
+        while (waiter* const r = receivers.pop()) {
+            woken.add(*r);
+        }
+        while (waiter* const s = senders.pop()) {
+            error_of(*s) = failure_channel_closed;
+            woken.add(*s);
+        }
+    }
+    woken.resume_all();
+}
+
+std::size_t chan_core::len() noexcept {
+    const bias_guard guard(lock);
+    return count;
+}
+
+bool chan_core::is_closed() noexcept {
+    const bias_guard guard(lock);
+    return closed;
+}
+
+void chan_core::abandon() noexcept {
+    {
+        const bias_guard guard(lock);
+        // Who waits now waits for ever, or until it is cancelled. Go would let it leak as well.
+        orphaned_ = !receivers.empty() || !senders.empty();
+        if (orphaned_) {
+            return;
+        }
+    }
+    destroy_(*this);
+}
+
+bool chan_core::withdraw(wait& w, wait_list chan_core::*list) noexcept {
+    auto& self = static_cast<chan_waiter&>(w);
+    if (self.on == nullptr) {
+        return true;
+    }
+    chan_core& c = *self.on;
+    {
+        const bias_guard guard(c.lock);
+        if (self.link == nullptr) {
+            return false;
+        }
+        (c.*list).remove(self);
+        if (!c.orphaned_ || !c.receivers.empty() || !c.senders.empty()) {
+            return true;
+        }
+    }
+    c.destroy_(c);
+    return true;
+}
+
+void chan_core::withdraw_receive(wait& w) noexcept { withdraw(w, &chan_core::receivers); }
+void chan_core::withdraw_send(wait& w) noexcept { withdraw(w, &chan_core::senders); }
+
+void chan_core::cancel_receive(wait& w) noexcept {
+    if (withdraw(w, &chan_core::receivers)) {
+        give_up(w);
+    }
+}
+
+void chan_core::cancel_send(wait& w) noexcept {
+    if (withdraw(w, &chan_core::senders)) {
+        give_up(w);
+    }
+}
+
+const wait_type recv_wait{"chan receive", &chan_core::cancel_receive};
+const wait_type send_wait{"chan send", &chan_core::cancel_send};
+
+}  // namespace ringo::detail
