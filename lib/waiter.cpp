@@ -40,15 +40,26 @@ void give_up(wait& w) noexcept {
     wake(*w.self);
 }
 
-void cancel_waiter(waiter& w, bias_lock& lock, wait_list& list) noexcept {
-    {
-        const bias_guard guard(lock);
-        if (w.link == nullptr) {
-            return;  // it has been popped, and will be woken
-        }
-        list.remove(w);
+namespace {
+
+/// False: it has been popped, and will be woken.
+bool leave(waiter& w, bias_lock& lock, wait_list& list) noexcept {
+    const bias_guard guard(lock);
+    if (w.link == nullptr) {
+        return false;
     }
-    give_up(w);
+    list.remove(w);
+    return true;
+}
+
+}  // namespace
+
+void withdraw_waiter(waiter& w, bias_lock& lock, wait_list& list) noexcept { leave(w, lock, list); }
+
+void cancel_waiter(waiter& w, bias_lock& lock, wait_list& list) noexcept {
+    if (leave(w, lock, list)) {
+        give_up(w);
+    }
 }
 
 std::uint8_t wait_blocking(waiter& w, bool (*begin)(waiter&) noexcept, const char* operation) {

@@ -3,10 +3,9 @@
 
 #include <ringo/detail/arm.hpp>
 #include <ringo/detail/chan_state.hpp>
-#include <ringo/detail/goroutine.hpp>
+#include <ringo/detail/locked_operation.hpp>
 #include <ringo/detail/operation.hpp>
 
-#include <coroutine>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -17,112 +16,14 @@ namespace ringo::detail {
 extern const wait_type recv_wait;
 extern const wait_type send_wait;
 
-/// What sends and receives have in common. Op defines
-///     bool attempt(waiter*&) noexcept;   // under the lock: does it if it can
-///     void enlist() noexcept;            // under the lock: waits in the channel's list
-///     T value();                         // the result of a success
+/// Base is what the core of the channel knows of the wait.
 template <class Op, class Base>
-class chan_operation : public Base {
+class chan_operation : public locked_operation<Op, Base> {
 public:
-    using Base::Base;
-    using Base::on;
-    using Base::self;
-    using Base::type;
+    using locked_operation<Op, Base>::locked_operation;
 
-    bool await_ready() noexcept {
-        goroutine& g = *this_core_state->current;
-        self = &g;
-        g.error = 0;
-        if (g.cancelled) [[unlikely]] {
-            g.error = context_failure(g);
-            return true;
-        }
-        return on != nullptr && now();
-    }
-    template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> h) noexcept {
-        return suspend(*h.promise().self, erase(h));
-    }
-    decltype(auto) await_resume() {
-        if (self->error != 0) [[unlikely]] {
-            raise();
-        }
-        return op().value();
-    }
-    [[noreturn]] void raise() { throw_failure(self->error, type->name); }
-
-    /// Does it at once if it can; the channel is not nil.
-    bool now() noexcept {
-        waiter* woken = nullptr;
-        bool ended = false;
-        {
-            const bias_guard guard(on->lock);
-            ended = op().attempt(woken);
-        }
-        resume(woken);
-        return ended;
-    }
-
-    /// For wait_blocking; the channel is not nil.
-    static bool now_or_enlist(waiter& w) noexcept {
-        auto& me = static_cast<Op&>(w);
-        waiter* woken = nullptr;
-        bool ended = false;
-        {
-            const bias_guard guard(me.on->lock);
-            ended = me.attempt(woken);
-            if (!ended) {
-                me.enlist();
-            }
-        }
-        resume(woken);
-        return ended;
-    }
-
-    // As an arm of a select.
-    static bias_lock* arm_lock(wait& w) noexcept {
-        chan_core* const c = static_cast<Op&>(w).on;
-        return c != nullptr ? &c->lock : nullptr;
-    }
-    static bool arm_attempt(wait& w, waiter*& woken) noexcept {
-        auto& me = static_cast<Op&>(w);
-        return me.on != nullptr && me.attempt(woken);
-    }
-    static void arm_enlist(wait& w) noexcept {
-        auto& me = static_cast<Op&>(w);
-        if (me.on != nullptr) {
-            me.enlist();
-        }
-    }
-
-private:
-    Op& op() noexcept { return static_cast<Op&>(*this); }
-
-    [[gnu::noinline]] bool suspend(goroutine& g, frame_handle h) noexcept {
-        self = &g;
-        g.error = 0;
-        if (g.cancelled) [[unlikely]] {
-            g.error = context_failure(g);
-            return false;
-        }
-        if (on == nullptr) {
-            park(g, h, this);  // for ever, or until it is cancelled
-            return true;
-        }
-        waiter* woken = nullptr;
-        bool ended = false;
-        {
-            const bias_guard guard(on->lock);
-            ended = op().attempt(woken);
-            if (!ended) {
-                // Lifetime: once the lock is released another core may resume the goroutine.
-                park(g, h, this);
-                op().enlist();
-            }
-        }
-        resume(woken);
-        return !ended;
-    }
+    /// Null: the nil channel.
+    bias_lock* lock() const noexcept { return this->on != nullptr ? &this->on->lock : nullptr; }
 };
 
 template <class T>
@@ -145,11 +46,7 @@ public:
         }
     }
 
-    static constexpr arm_type arm{{"select", nullptr, nullptr, waker::select},
-                                  &base::arm_lock,
-                                  &base::arm_attempt,
-                                  &base::arm_enlist,
-                                  &chan_core::withdraw_receive};
+    static constexpr arm_type arm = base::make_arm(&chan_core::withdraw_receive);
 };
 
 /// A value that stays in the caller's object until it is sent.
@@ -224,11 +121,7 @@ public:
     }
     void value() const noexcept {}
 
-    static constexpr arm_type arm{{"select", nullptr, nullptr, waker::select},
-                                  &base::arm_lock,
-                                  &base::arm_attempt,
-                                  &base::arm_enlist,
-                                  &chan_core::withdraw_send};
+    static constexpr arm_type arm = base::make_arm(&chan_core::withdraw_send);
 
 private:
     Source source_;

@@ -83,6 +83,9 @@ std::uint8_t& error_of(waiter& w) noexcept;
 /// Ends a wait that is in no list any more with its context's failure. core: the goroutine's
 void give_up(wait& w) noexcept;
 
+/// For arm_type::withdraw of what waits in `list`: out of it, if it is still there.
+void withdraw_waiter(waiter& w, bias_lock& lock, wait_list& list) noexcept;
+
 /// For wait_type::cancel of what waits in `list` alone: out of it, unless it has been popped.
 void cancel_waiter(waiter& w, bias_lock& lock, wait_list& list) noexcept;
 

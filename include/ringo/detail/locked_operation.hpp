@@ -1,0 +1,128 @@
+// Operations on what a bias_lock guards: channels, mutexes and their like.
+#pragma once
+
+#include <ringo/detail/arm.hpp>
+#include <ringo/detail/bias_lock.hpp>
+#include <ringo/detail/goroutine.hpp>
+#include <ringo/detail/operation.hpp>
+#include <ringo/detail/waiter.hpp>
+
+#include <coroutine>
+
+namespace ringo::detail {
+
+/// The awaiter of an operation on what a bias_lock guards, and at the same time its waiter and its
+/// arm in a select. Op defines
+///     bias_lock* lock() const noexcept;          // null: it can never be done
+///     bool attempt(waiter*& woken) noexcept;     // under the lock: does it if it can
+///     void enlist() noexcept;                    // under the lock: gets in line
+///     T value();                                 // the result of a success; without `self`
+///     static constexpr arm_type arm = make_arm(…)
+/// An attempt may fail by setting error_of(*this) and returning true. Base is `waiter`, or what
+/// the compiled core knows of the operation.
+template <class Op, class Base = waiter>
+class locked_operation : public Base {
+public:
+    using Base::Base;
+    using Base::self;
+    using Base::type;
+
+    bool await_ready() noexcept {
+        goroutine& g = *this_core_state->current;
+        self = &g;
+        g.error = 0;
+        if (g.cancelled) [[unlikely]] {
+            g.error = context_failure(g);
+            return true;
+        }
+        return op().lock() != nullptr && now();
+    }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> h) noexcept {
+        return suspend(*h.promise().self, erase(h));
+    }
+    decltype(auto) await_resume() {
+        if (self->error != 0) [[unlikely]] {
+            raise();
+        }
+        return op().value();
+    }
+    [[noreturn]] void raise() { throw_failure(self->error, type->name); }
+
+    /// Does it at once if it can. The lock is not null.
+    bool now() noexcept {
+        waiter* woken = nullptr;
+        bool ended = false;
+        {
+            const bias_guard guard(*op().lock());
+            ended = op().attempt(woken);
+        }
+        resume(woken);
+        return ended;
+    }
+
+    /// For wait_blocking. The lock is not null.
+    static bool now_or_enlist(waiter& w) noexcept {
+        auto& me = static_cast<Op&>(w);
+        waiter* woken = nullptr;
+        bool ended = false;
+        {
+            const bias_guard guard(*me.lock());
+            ended = me.attempt(woken);
+            if (!ended) {
+                me.enlist();
+            }
+        }
+        resume(woken);
+        return ended;
+    }
+
+protected:
+    /// As an arm of a select. withdraw: see arm_type
+    static constexpr arm_type make_arm(void (*withdraw)(wait&) noexcept) {
+        return {{"select", nullptr, nullptr, waker::select},
+                [](wait& w) noexcept { return static_cast<Op&>(w).lock(); },
+                [](wait& w, waiter*& woken) noexcept {
+                    auto& me = static_cast<Op&>(w);
+                    return me.lock() != nullptr && me.attempt(woken);
+                },
+                [](wait& w) noexcept {
+                    auto& me = static_cast<Op&>(w);
+                    if (me.lock() != nullptr) {
+                        me.enlist();
+                    }
+                },
+                withdraw};
+    }
+
+private:
+    Op& op() noexcept { return static_cast<Op&>(*this); }
+
+    [[gnu::noinline]] bool suspend(goroutine& g, frame_handle h) noexcept {
+        self = &g;
+        g.error = 0;
+        if (g.cancelled) [[unlikely]] {
+            g.error = context_failure(g);
+            return false;
+        }
+        if (op().lock() == nullptr) {
+            park(g, h, this);  // for ever, or until it is cancelled
+            return true;
+        }
+        waiter* woken = nullptr;
+        bool ended = false;
+        {
+            const bias_guard guard(*op().lock());
+            ended = op().attempt(woken);
+            if (!ended) {
+                // Lifetime: once the lock is released another core may resume the goroutine.
+                park(g, h, this);
+                op().enlist();
+            }
+        }
+        resume(woken);
+        return !ended;
+    }
+};
+
+}  // namespace ringo::detail
