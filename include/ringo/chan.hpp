@@ -164,11 +164,10 @@ public:
         if (op.on == nullptr || !op.now()) {
             return failed(make_error_code(errc::would_block));
         }
-        std::optional<T> value = op.value();
-        if (!value) {
+        if (!op.slot) {
             return failed(make_error_code(errc::channel_closed));
         }
-        return *std::move(value);
+        return *op.value();
     }
 
     /// As `recv`, until `t` at the latest. throws: deadline_exceeded
