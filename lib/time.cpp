@@ -25,7 +25,12 @@ bias_lock* no_lock(wait&) noexcept { return nullptr; }
 bool is_due(wait& w, waiter*&) noexcept {
     return static_cast<timer_entry&>(w).deadline_ns <= shard::here().now_ns();
 }
-void add_timer(wait& w) noexcept { shard::here().timers.add(static_cast<timer_entry&>(w)); }
+void add_timer(wait& w) noexcept {
+    auto& entry = static_cast<timer_entry&>(w);
+    if (entry.deadline_ns != timer_wheel::never) {  // or virtual time would run to its end
+        shard::here().timers.add(entry);
+    }
+}
 void fire_timer(wait& w) noexcept {
     static_cast<timer_entry&>(w).deadline_ns = fired;
     fire_arm(w);
@@ -57,7 +62,7 @@ std::int64_t deadline_after(duration d) noexcept {
 
 bool sleep_operation::start() noexcept {
     // Also when it is due already: a loop of sleeps must not keep the core from its other work.
-    shard::here().timers.add(*this);
+    add_timer(*this);
     return true;
 }
 

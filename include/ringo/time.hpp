@@ -1,4 +1,5 @@
-// Time: sleeping. The clock is std::chrono::steady_clock.
+// Time: the clock, and sleeping. The clock is std::chrono::steady_clock; tests may put a virtual
+// one in its place (see test.hpp).
 #pragma once
 
 #include <ringo/detail/operation.hpp>
@@ -36,6 +37,12 @@ public:
 };
 
 }  // namespace detail
+
+/// The time on this core's clock, which everything in ringo goes by. That is steady_clock, but
+/// virtual time in a test::run_virtual: code that asks here, not steady_clock, can be tested there.
+///
+/// core     any; on other threads it is steady_clock
+[[nodiscard]] inline time_point now() noexcept { return time_point(duration(detail::now_ns())); }
 
 /// Suspends for at least `d`; a negative `d` is no time at all.
 ///
