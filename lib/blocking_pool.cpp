@@ -15,6 +15,7 @@ namespace {
 void cancel_blocking(wait& w) noexcept {
     auto& job = static_cast<blocking_job&>(w);
     if (job.home->all.pool().withdraw(job)) {
+        --job.home->outside().functions;
         job.self->error = context_failure(*job.self);
         wake(*job.self);
     }
@@ -26,8 +27,11 @@ const wait_type blocking_wait{"blocking", &cancel_blocking};
 
 bool start_blocking(blocking_job& job) noexcept {
     job.home = &shard::here();
+    shard::awaited& outside = job.home->outside();
+    ++outside.functions;
     const int error = job.home->all.pool().push(job);
     if (error != 0) {
+        --outside.functions;
         job.self->error = static_cast<std::uint8_t>(error);
     }
     return error == 0;  // Lifetime: otherwise the job may be done by now

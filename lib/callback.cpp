@@ -8,7 +8,7 @@ namespace {
 
 void cancel_callback(wait& w) noexcept {
     auto& op = static_cast<callback_wait_base&>(w);
-    if (op.shared->abandon()) {
+    if (abandon_callback(op)) {
         op.self->error = context_failure(*op.self);
         wake(*op.self);
     }
@@ -21,6 +21,15 @@ const wait_type callback_wait{"callback", &cancel_callback};
 void prepare_callback(callback_wait_base& w) noexcept {
     w.shared->self = w.self;
     w.shared->home = &shard::here();
+    ++shard::here().outside().callbacks;
+}
+
+bool abandon_callback(callback_wait_base& w) noexcept {
+    const bool abandoned = w.shared->abandon();
+    if (abandoned) {
+        --w.shared->home->outside().callbacks;
+    }
+    return abandoned;
 }
 
 void callback_state::finish() noexcept {

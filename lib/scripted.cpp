@@ -1,5 +1,7 @@
 #include "scripted.hpp"
 
+#include "cores.hpp"
+#include "shard.hpp"
 #include "timers.hpp"
 
 #include <ringo/detail/panic.hpp>
@@ -9,6 +11,11 @@
 #include <utility>
 
 namespace ringo::detail {
+
+namespace {
+// While a run ends, its busy turns take time, so that goroutines that only spin do not hold it up.
+constexpr std::int64_t ending_turn_ns = 100'000;
+}  // namespace
 
 void scripted::start(io_operation& op) noexcept {
     RINGO_ASSERT(op.idle());
@@ -38,7 +45,7 @@ void scripted::cancel_all() noexcept {
     }
 }
 
-void scripted::turn(std::int64_t until_ns) noexcept {
+void scripted::submit() noexcept {
     for (io_operation* const op : std::exchange(queue_, {})) {
         if (op->state == io_state::queued) {
             op->state = io_state::submitted;
@@ -47,11 +54,15 @@ void scripted::turn(std::int64_t until_ns) noexcept {
             }
         }
     }
-    if (due_.empty() && until_ns > now_ns_ && !woken_.exchange(false)) {
-        if (until_ns == timer_wheel::never) {
-            panic("all goroutines are asleep - deadlock!");
-        }
-        now_ns_ = until_ns;
+}
+
+void scripted::turn(std::int64_t until_ns) noexcept {
+    submit();
+    const shard* const core = shard::this_thread();
+    if (due_.empty() && until_ns > now_ns_) {
+        wait(until_ns);
+    } else if (core != nullptr && core->all.stopping()) {
+        now_ns_ += ending_turn_ns;
     }
     for (const due& d : std::exchange(due_, {})) {
         if (!d.completion.more) {
@@ -61,6 +72,53 @@ void scripted::turn(std::int64_t until_ns) noexcept {
         }
         d.op->complete(*d.op, d.completion);
     }
+}
+
+void scripted::wait(std::int64_t until_ns) noexcept {
+    if (wait_for_wake(std::chrono::milliseconds(0))) {
+        return;
+    }
+    const bool timers = until_ns != timer_wheel::never;
+    std::size_t outside = 0;
+    bool stopping = false;
+    if (shard* const core = shard::this_thread(); core != nullptr) {
+        outside = core->outside().functions + (timers ? 0 : core->outside().callbacks);
+        stopping = core->all.stopping();
+    }
+    late_ = std::min(late_, outside);
+    if (outside > (timers ? late_ : 0)) {
+        if (wait_for_wake(time_.outside_wait)) {
+            return;
+        }
+        late_ = outside;
+    }
+    if (timers) {
+        now_ns_ = until_ns;
+    } else if (stopping && outside != 0) {
+        wait_for_wake(std::nullopt);  // the end of a run waits for all threads
+    } else if (time_.on_deadlock) {
+        time_.on_deadlock();
+    } else {
+        panic("all goroutines are asleep - deadlock!");
+    }
+}
+
+/// limit: real time; none: for ever
+bool scripted::wait_for_wake(std::optional<std::chrono::milliseconds> limit) noexcept {
+    std::unique_lock guard(lock_);
+    const auto woken = [this] { return woken_; };
+    if (limit) {
+        wakes_.wait_for(guard, *limit, woken);
+    } else {
+        wakes_.wait(guard, woken);
+    }
+    return std::exchange(woken_, false);
+}
+
+void scripted::wake() noexcept {
+    const std::lock_guard guard(lock_);  // while notifying too: the run may end at once
+    woken_ = true;
+    wakes_.notify_one();
 }
 
 }  // namespace ringo::detail

@@ -13,6 +13,8 @@
 #include "cores.hpp"
 #include "resident.hpp"
 
+#include <ringo/blocking.hpp>
+#include <ringo/callback.hpp>
 #include <ringo/detail/joinable.hpp>
 #include <ringo/detail/operation.hpp>
 #include <ringo/detail/panic.hpp>
@@ -27,16 +29,36 @@ constinit thread_local core_state* this_core_state = nullptr;
 
 namespace {
 constexpr int resumes_per_turn = 256;
-}
+constexpr std::uint32_t busy_turns_max = 1024;
+}  // namespace
 
 void shard::turn(std::int64_t until_ns) noexcept {
-    run_ready();
-    run_inbox();
+    if (shuffled_ == nullptr) [[likely]] {
+        run_ready();
+        run_inbox();
+    } else {
+        run_ready_at_random();
+        if (takes_inbox()) {
+            run_inbox();
+        }
+    }
     take_idle_work();
     kernel_->turn(wait_limit(until_ns));
     asleep_.store(false, std::memory_order_relaxed);
     if (!timers.empty()) {
         timers.expire(now_ns());
+    }
+}
+
+inline void shard::resume(goroutine& g) noexcept {
+    current = &g;
+    if (can_resume(g)) [[likely]] {
+        do {
+            g.frame.resume();
+        } while (g.running);
+    }
+    if (g.finished) [[unlikely]] {
+        end(g);
     }
 }
 
@@ -48,17 +70,33 @@ void shard::run_ready() noexcept {
             ready_tail = &ready_head;
         }
         __builtin_prefetch(ready_head);
-        current = &g;
-        if (can_resume(g)) [[likely]] {
-            do {
-                g.frame.resume();
-            } while (g.running);
-        }
-        if (g.finished) [[unlikely]] {
-            end(g);
-        }
+        resume(g);
     }
     current = nullptr;
+}
+
+void shard::run_ready_at_random() noexcept {
+    for (int left = resumes_per_turn; left > 0 && any_ready(); --left) {
+        // Each pick is among all that are ready by then.
+        while (ready_head != nullptr) {
+            goroutine& g = *ready_head;
+            ready_head = g.next;
+            shuffled_->add(g);
+        }
+        ready_tail = &ready_head;
+        resume(shuffled_->take(random()));
+    }
+    current = nullptr;
+}
+
+/// What comes from outside waits until all else does, so that the moment at which it really comes
+/// shows in nothing. It is not kept waiting for ever.
+bool shard::takes_inbox() noexcept {
+    const bool takes = !any_ready() || ++busy_turns_ == busy_turns_max;
+    if (takes) {
+        busy_turns_ = 0;
+    }
+    return takes;
 }
 
 /// False: there is nothing to resume, and the goroutine is finished.
@@ -113,6 +151,15 @@ void shard::destroy_frames(goroutine& g) noexcept {
     }
 }
 
+void shard::heard_from_outside(const goroutine& g) noexcept {
+    const wait_type* const type = g.waiting != nullptr ? g.waiting->type : nullptr;
+    if (type == &blocking_wait) {
+        --outside_.functions;
+    } else if (type == &callback_wait) {
+        --outside_.callbacks;
+    }
+}
+
 void shard::run_inbox() noexcept {
     for (message* m = messages_.take(); m != nullptr;) {
         // Lifetime: running it may free it.
@@ -125,6 +172,7 @@ void shard::run_inbox() noexcept {
         if (g->scope_link == nullptr) {
             adopt(*g);
         } else {
+            heard_from_outside(*g);
             g->waiting = nullptr;
             make_ready(*g);
         }
@@ -164,7 +212,7 @@ void shard::adopt(goroutine& g) {
 }
 
 std::int64_t shard::wait_limit(std::int64_t until_ns) noexcept {
-    if (ready_head != nullptr) {
+    if (any_ready()) {
         return 0;
     }
     // First say that we sleep, then look: whoever pushes first looks afterwards whether we
@@ -270,6 +318,16 @@ void shard::detach() noexcept {
     collect(*root_scope);
     biases.release();
     this_core_state = nullptr;
+}
+
+void shard::shuffle(std::uint64_t seed) {
+    shuffled_ = std::make_unique<ready_bag>();
+    // Neighbouring seeds must differ in all bits: splitmix64's output function.
+    seed += 0x9e3779b97f4a7c15;
+    seed = (seed ^ (seed >> 30U)) * 0xbf58476d1ce4e5b9;
+    seed = (seed ^ (seed >> 27U)) * 0x94d049bb133111eb;
+    seed ^= seed >> 31U;
+    random_state = seed != 0 ? seed : 1;
 }
 
 void shard::add_scope(scope& s) noexcept {

@@ -3,6 +3,7 @@
 
 #include "inbox.hpp"
 #include "kernel.hpp"
+#include "ready_bag.hpp"
 #include "timers.hpp"
 
 #include <ringo/detail/goroutine.hpp>
@@ -51,6 +52,19 @@ public:
     void add_resident(resident& r) noexcept;
     void remove_resident(resident& r) noexcept;
 
+    /// From here on the seed decides who of the ready goroutines runs next.
+    void shuffle(std::uint64_t seed);
+
+    /// Threads that are no cores will wake goroutines of this core: functions that `blocking`
+    /// runs, and callbacks. Each is counted until its goroutine has heard of it or has given up.
+    struct awaited {
+        std::uint32_t functions = 0;
+        std::uint32_t callbacks = 0;
+    };
+    awaited& outside() noexcept { return outside_; }
+
+    scope* scopes() const noexcept { return scopes_; }
+
     // --- any thread ---
 
     void post(message& m) noexcept;
@@ -84,10 +98,17 @@ public:
 
 private:
     void run_ready() noexcept;
+    void run_ready_at_random() noexcept;
+    void resume(goroutine& g) noexcept;
+    bool any_ready() const noexcept {
+        return ready_head != nullptr || (shuffled_ != nullptr && !shuffled_->empty());
+    }
+    bool takes_inbox() noexcept;
     bool can_resume(goroutine& g) noexcept;
     void end(goroutine& g) noexcept;
     void destroy_frames(goroutine& g) noexcept;
     void run_inbox() noexcept;
+    void heard_from_outside(const goroutine& g) noexcept;
     void take_idle_work() noexcept;
     bool is_own_thread() const noexcept;
     std::int64_t wait_limit(std::int64_t until_ns) noexcept;
@@ -99,6 +120,9 @@ private:
     std::uint32_t next_id_ = 0;
     std::uint32_t id_step_ = 0;
     bool abandoning_ = false;
+    awaited outside_;
+    std::unique_ptr<ready_bag> shuffled_;  // only where a seed decides the order
+    std::uint32_t busy_turns_ = 0;         // ... the turns that left the inbox alone
 
     // home core writes, others read
     std::atomic<std::uint64_t> started_{0};

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "context.hpp"
 #include "misuse.hpp"
 #include "virtual_run.hpp"
 

@@ -1,9 +1,9 @@
 #include <doctest/doctest.h>
 
-#include "misuse.hpp"
 #include "virtual_run.hpp"
 
 #include <ringo/ringo.hpp>
+#include <ringo/test.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -110,10 +110,10 @@ TEST_CASE("a_huge_sleep_is_for_ever") {  // 58
     });
 }
 
-TEST_CASE("nothing_but_sleeps_for_ever_is_a_deadlock_for_the_scripted_kernel") {
-    test::expect_panic("all goroutines are asleep - deadlock!", [] {
-        test::virtual_run([]() -> task<> { co_await sleep(ringo::duration::max()); });
-    });
+TEST_CASE("nothing_but_sleeps_for_ever_is_a_deadlock_on_virtual_time") {
+    CHECK_THROWS_WITH_AS(
+        test::virtual_run([]() -> task<> { co_await sleep(ringo::duration::max()); }),
+        "all goroutines are asleep - deadlock! 1 goroutine: sleep", ringo::test::deadlock);
 }
 
 TEST_CASE("a_cancelled_sleep_leaves_the_timers_at_once") {

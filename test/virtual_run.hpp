@@ -2,15 +2,15 @@
 // operations end as the test says.
 #pragma once
 
-#include "cores.hpp"
 #include "scripted.hpp"
+#include "shard.hpp"
+#include "test.hpp"
 
 #include <ringo/run.hpp>
+#include <ringo/time.hpp>
 
 #include <chrono>
 #include <functional>
-#include <memory>
-#include <type_traits>
 #include <utility>
 
 namespace test {
@@ -23,22 +23,20 @@ inline ringo::detail::scripted& this_kernel() {
 }
 
 /// Virtual time, which begins at 0.
-inline std::chrono::nanoseconds now() { return std::chrono::nanoseconds(this_kernel().now_ns()); }
+inline std::chrono::nanoseconds now() { return ringo::now().time_since_epoch(); }
 
 /// As ringo::run. started: sees each kernel operation when it reaches the kernel.
 template <class F>
-auto virtual_run(F&& f, on_start started = nullptr, ringo::options o = {}) {
+auto virtual_run(F&& f, on_start started = nullptr, const ringo::options& o = {}) {
     namespace detail = ringo::detail;
-    o.cores = 1;
-    o.pin = false;
-    detail::cores_state all(detail::resolve(o),
-                            [&started] { return std::make_unique<detail::scripted>(started); });
     auto& main = detail::launch<detail::main_goroutine>(std::forward<F>(f));
     using value = decltype(main.root.await_resume());
     detail::outcome<value> result;
     main.result = &result;
-    all.submit(main, 0, nullptr);
-    all.run();
+    detail::virtual_setup setup;
+    setup.options = o;
+    setup.on_start = std::move(started);
+    detail::run_on_script(main, setup);
     return result.take();
 }
 

@@ -69,6 +69,8 @@ public:
 };
 
 void prepare_callback(callback_wait_base& w) noexcept;
+/// True: the goroutine leaves, and nobody will wake it. core: the goroutine's
+bool abandon_callback(callback_wait_base& w) noexcept;
 /// For the last completion that goes uncalled, after it has claimed.
 void break_promise(callback_state& state) noexcept;
 
@@ -93,7 +95,7 @@ public:
             // A copy: what `start` takes dies before the handler below, and must not be the last.
             start_(completion<T>(done));
         } catch (...) {
-            if (state_->abandon()) {
+            if (abandon_callback(*this)) {
                 state_->result.fail(std::current_exception());
                 return false;
             }

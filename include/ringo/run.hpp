@@ -40,7 +40,9 @@ public:
         if (self.root.result.error()) {
             self.result->fail(self.root.result.error());
         } else if constexpr (!std::is_void_v<T>) {
-            self.result->set(self.root.result.take());
+            if (!self.abandoned) {  // otherwise there is none
+                self.result->set(self.root.result.take());
+            }
         }
         self.type->destroy(self);
         main_ended();
