@@ -20,6 +20,12 @@ smoke_hello() {
     [[ $said == "$expected" ]] || die "it said: $said"
 }
 
+smoke_seeds() {
+    local said
+    said=$("$dir/seeds")
+    [[ $said == seed\ *": shipped, though cancelled" ]] || die "it said: $said"
+}
+
 server=
 work=
 

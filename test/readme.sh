@@ -1,7 +1,16 @@
 #!/bin/sh
-# Usage: readme.sh ROOT
-# The first ```cpp block of README.md must be samples/hello.cpp, byte for byte:
+# Usage: readme.sh ROOT SAMPLE...
+# The ```cpp blocks of README.md, in order, must be these files, byte for byte:
 # what the reader copies is what the tests compile and run.
 set -eu
 
-sed -n '/^```cpp$/,/^```$/p' "$1/README.md" | sed -e '1d' -e '/^```$/,$d' | diff -u - "$1/samples/hello.cpp"
+root=$1
+shift
+blocks=$(grep -c '^```cpp$' "$root/README.md")
+[ "$blocks" -eq $# ] || { echo "README.md has $blocks blocks of C++, not $#" >&2; exit 1; }
+n=0
+for sample; do
+    n=$((n + 1))
+    awk -v wanted=$n '/^```cpp$/ { seen++; next } /^```$/ { if (seen == wanted) exit; next } seen == wanted' \
+        "$root/README.md" | diff -u - "$root/$sample"
+done
