@@ -89,7 +89,7 @@ bool chan_core::withdraw(wait& w, wait_list chan_core::*list) noexcept {
     chan_core& c = *self.on;
     {
         const bias_guard guard(c.lock);
-        if (self.link == nullptr) {
+        if (!self.is_linked()) {
             return false;
         }
         (c.*list).remove(self);

@@ -5,7 +5,9 @@
 #include <ringo/detail/panic.hpp>
 #include <ringo/detail/selection.hpp>
 
+#include <atomic>
 #include <string>
+#include <thread>
 
 namespace ringo::detail {
 
@@ -35,30 +37,101 @@ std::uint8_t& error_of(waiter& w) noexcept {
     return w.self->error;
 }
 
+waiter* wait_list::pop_all() noexcept {
+    woken_list all;
+    while (waiter* const w = pop()) {
+        all.add(*w);
+    }
+    return all.first();
+}
+
+void resume_all(waiter* first) noexcept {
+    while (first != nullptr) {
+        // Lifetime: once it is resumed, it may be gone.
+        waiter* const w = first;
+        first = w->next;
+        resume(w);
+    }
+}
+
 void give_up(wait& w) noexcept {
     w.self->error = context_failure(*w.self);
     wake(*w.self);
 }
 
+// --- leaving, while the primitive may go ---
+//
+// A wait ends by its primitive, which pops it, or by its own goroutine, which is cancelled or has
+// another arm. In the latter case the primitive may go at any time: its owner unwinds on another
+// core, or was woken together with this goroutine and is already done. So
+//
+//     who leaves      `leaving` += 1, looks whether it is still in the list, takes the lock…
+//     who destroys    marks all in the list, under the lock; waits until nobody is leaving
+//
+// and as long as `leaving` counts, what was seen alive stays alive.
+
 namespace {
 
-/// False: it has been popped, and will be woken.
-bool leave(waiter& w, bias_lock& lock, wait_list& list) noexcept {
-    const bias_guard guard(lock);
-    if (w.link == nullptr) {
-        return false;
+waiter* no_list = nullptr;
+waiter** const orphan_link = &no_list;
+
+std::atomic<std::uint32_t> leaving{0};
+
+enum class departure { left, popped, orphaned };
+
+departure leave(waiter& w, bias_lock& lock, wait_list& list, pass_on pass) noexcept {
+    if (!w.is_linked()) {
+        return departure::popped;
     }
-    list.remove(w);
-    return true;
+    woken_list woken;
+    departure how = departure::popped;
+    // seq_cst, also the look that follows: pairs with orphan_slow's. Of `one leaves` and `it is
+    // destroyed` the later sees the earlier.
+    leaving.fetch_add(1, std::memory_order_seq_cst);
+    if (w.link.load(std::memory_order_seq_cst) == orphan_link) {
+        how = departure::orphaned;
+    } else if (w.is_linked()) {
+        const bias_guard guard(lock);
+        if (w.link.load(std::memory_order_relaxed) == orphan_link) {
+            how = departure::orphaned;
+        } else if (w.is_linked()) {
+            list.remove(w);
+            if (pass != nullptr) {
+                pass(w, woken);
+            }
+            how = departure::left;
+        }
+    }
+    leaving.fetch_sub(1, std::memory_order_release);  // the primitive may go
+    woken.resume_all();
+    return how;
 }
 
 }  // namespace
 
-void withdraw_waiter(waiter& w, bias_lock& lock, wait_list& list) noexcept { leave(w, lock, list); }
+void withdraw_waiter(waiter& w, bias_lock& lock, wait_list& list, pass_on pass) noexcept {
+    leave(w, lock, list, pass);
+}
 
-void cancel_waiter(waiter& w, bias_lock& lock, wait_list& list) noexcept {
-    if (leave(w, lock, list)) {
+void cancel_waiter(waiter& w, bias_lock& lock, wait_list& list, pass_on pass) noexcept {
+    if (leave(w, lock, list, pass) != departure::popped) {
         give_up(w);
+    }
+}
+
+void orphan_slow(bias_lock& lock, wait_list& list) noexcept {
+    {
+        const bias_guard guard(lock);
+        while (waiter* const w = list.front()) {
+            list.remove(*w);
+            w->link.store(orphan_link, std::memory_order_relaxed);
+        }
+    }
+    // A write, not only a look: of it and of leave's one comes first.
+    if (leaving.fetch_add(0, std::memory_order_seq_cst) != 0) {
+        while (leaving.load(std::memory_order_acquire) != 0) {
+            std::this_thread::yield();  // a few instructions from the end
+        }
     }
 }
 

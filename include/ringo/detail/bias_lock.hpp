@@ -24,6 +24,12 @@ public:
     bias_lock(const bias_lock&) = delete;
     bias_lock& operator=(const bias_lock&) = delete;
 
+    /// True: no other core has ever held it.
+    bool is_biased_here() const noexcept {
+        return this_core_state != nullptr &&
+               home_.load(std::memory_order_relaxed) == this_core_state->biases.slot();
+    }
+
 private:
     friend class bias_guard;
     friend class bias_guards;

@@ -5,6 +5,7 @@
 #include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/operation.hpp>
 
+#include <atomic>
 #include <cstdint>
 
 namespace ringo::detail {
@@ -14,7 +15,11 @@ struct waiter : wait {
     using wait::wait;
 
     waiter* next = nullptr;
-    waiter** link = nullptr;  // what points here; null while in no list
+    // What points here; null while in no list; `orphan_link` once the list is gone. Written under
+    // the lock; its own goroutine reads it without.
+    std::atomic<waiter**> link{nullptr};
+
+    bool is_linked() const noexcept { return link.load(std::memory_order_relaxed) != nullptr; }
 };
 
 /// In order of arrival.
@@ -28,17 +33,26 @@ public:
     waiter* front() const noexcept { return head_; }
     void push_back(waiter& w) noexcept {
         w.next = nullptr;
-        w.link = tail_;
+        w.link.store(tail_, std::memory_order_relaxed);
         *tail_ = &w;
         tail_ = &w.next;
     }
     void remove(waiter& w) noexcept {
-        *w.link = w.next;
-        (w.next != nullptr ? w.next->link : tail_) = w.link;
-        w.link = nullptr;
+        waiter** const link = w.link.load(std::memory_order_relaxed);
+        *link = w.next;
+        if (w.next != nullptr) {
+            w.next->link.store(link, std::memory_order_relaxed);
+        } else {
+            tail_ = link;
+        }
+        w.link.store(nullptr, std::memory_order_relaxed);
     }
-    /// The first whose goroutine nothing else has woken, out of the list; null: there is none.
+    /// Takes `w` out. False: something else has woken its goroutine.
+    bool take(waiter& w) noexcept;
+    /// The first that can be taken; null: there is none.
     waiter* pop() noexcept;
+    /// All that can be taken, in order, by `next`.
+    waiter* pop_all() noexcept;
 
 private:
     waiter* head_ = nullptr;
@@ -55,11 +69,15 @@ private:
 bool claim_select(wait& w) noexcept;
 void resume_slow(waiter& w) noexcept;
 
+inline bool wait_list::take(waiter& w) noexcept {
+    remove(w);
+    // A select takes part through many waiters; the first that is claimed wins.
+    return w.type->wakes != waker::select || claim_select(w);
+}
+
 inline waiter* wait_list::pop() noexcept {
     while (waiter* const w = head_) {
-        remove(*w);
-        // A select takes part through many waiters; the first that is claimed wins.
-        if (w->type->wakes != waker::select || claim_select(*w)) [[likely]] {
+        if (take(*w)) [[likely]] {
             return w;
         }
     }
@@ -77,17 +95,39 @@ inline void resume(waiter* w) noexcept {
     }
 }
 
+/// ... and all that follow it.
+void resume_all(waiter* first) noexcept;
+
 /// The goroutine, or the thread's stand-in for one, that `w` belongs to: its `error` says how the wait ended.
 std::uint8_t& error_of(waiter& w) noexcept;
 
 /// Ends a wait that is in no list any more with its context's failure. core: the goroutine's
 void give_up(wait& w) noexcept;
 
+class woken_list;
+
+/// Under the lock: `left` waits no more; whom that lets go on goes into `woken`.
+using pass_on = void (*)(waiter& left, woken_list& woken) noexcept;
+
 /// For arm_type::withdraw of what waits in `list`: out of it, if it is still there.
-void withdraw_waiter(waiter& w, bias_lock& lock, wait_list& list) noexcept;
+/// The primitive, with its lock and list, may be gone by now (see `orphan`).
+void withdraw_waiter(waiter& w, bias_lock& lock, wait_list& list, pass_on pass = nullptr) noexcept;
 
 /// For wait_type::cancel of what waits in `list` alone: out of it, unless it has been popped.
-void cancel_waiter(waiter& w, bias_lock& lock, wait_list& list) noexcept;
+/// The primitive, with its lock and list, may be gone by now (see `orphan`).
+void cancel_waiter(waiter& w, bias_lock& lock, wait_list& list, pass_on pass = nullptr) noexcept;
+
+void orphan_slow(bias_lock& lock, wait_list& list) noexcept;
+
+/// For the destructor of what they belong to: who waits goes on waiting, until it is cancelled.
+/// Not a panic, for so ends a program: the frame that owns a primitive unwinds before, or while,
+/// other cores cancel those who wait for it.
+inline void orphan(bias_lock& lock, wait_list& list) noexcept {
+    // Without a lock: what no other core has ever touched, none is about to leave.
+    if (!lock.is_biased_here() || !list.empty()) [[unlikely]] {
+        orphan_slow(lock, list);
+    }
+}
 
 /// Waits as a thread that is no core, which blocks. `begin` takes the lock; it ends the operation
 /// at once (true), or puts `w` into a list (false).
@@ -104,13 +144,8 @@ public:
         *tail_ = &w;
         tail_ = &w.next;
     }
-    void resume_all() noexcept {
-        for (waiter* w = head_; w != nullptr;) {
-            waiter* const next = w->next;
-            resume(w);
-            w = next;
-        }
-    }
+    void resume_all() noexcept { detail::resume_all(head_); }
+    waiter* first() const noexcept { return head_; }
 
 private:
     waiter* head_ = nullptr;
