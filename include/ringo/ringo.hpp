@@ -15,3 +15,4 @@
 #include <ringo/select.hpp>
 #include <ringo/task.hpp>
 #include <ringo/time.hpp>
+#include <ringo/wait_group.hpp>
