@@ -42,8 +42,12 @@ protected:
         }
     }
     chan_handle(chan_handle&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-    chan_handle& operator=(chan_handle other) noexcept {
-        std::swap(state_, other.state_);
+    chan_handle& operator=(const chan_handle& other) noexcept {
+        return *this = chan_handle(other);
+    }
+    chan_handle& operator=(chan_handle&& other) noexcept {
+        chan_handle taken(std::move(other));
+        std::swap(state_, taken.state_);
         return *this;
     }
     ~chan_handle() {
