@@ -1,5 +1,8 @@
 #include <ringo/chan.hpp>
 
+#include "context.hpp"
+#include "shard.hpp"
+
 #include <ringo/error.hpp>
 
 #include <fmt/format.h>
@@ -48,10 +51,10 @@ void chan_core::close() {
             throw channel_closed("chan close");
         }
         closed = true;
-        while (waiter* const r = receivers.pop()) {
+        while (waiter* const r = pop(receivers)) {
             woken.add(*r);
         }
-        while (waiter* const s = senders.pop()) {
+        while (waiter* const s = pop(senders)) {
             error_of(*s) = failure_channel_closed;
             woken.add(*s);
         }
@@ -79,6 +82,18 @@ void chan_core::abandon() noexcept {
         }
     }
     destroy_(*this);
+}
+
+void chan_core::keep_for(waiter& w) noexcept {
+    retain();
+    static_cast<chan_waiter&>(w).keeps_chan = true;
+}
+
+/// On another core it can be cancelled until it learns that it is awake.
+void chan_core::keep_if_remote(waiter& w) noexcept {
+    if (w.type->wakes == waker::goroutine && &w.self->bound->home != shard::this_thread()) {
+        keep_for(w);
+    }
 }
 
 bool chan_core::withdraw(wait& w, wait_list chan_core::*list) noexcept {

@@ -17,12 +17,18 @@ class chan_core;
 /// A send or a receive that waits.
 struct chan_waiter : waiter {
     chan_waiter(const wait_type& t, chan_core* c) noexcept : waiter(t), on(c) {}
+    ~chan_waiter();
 
-    chan_core* on;  // null: the nil channel
+    chan_core* on;            // null: the nil channel
+    bool keeps_chan = false;  // holds a reference
 };
 
 // Invariant: receivers wait only while the buffer is empty and no sender waits; senders only
 // while it is full. Once closed, nobody waits.
+//
+// Lifetime: a wait that is in a list keeps the channel (see abandon), for its goroutine may still
+// have to leave the list. One that was taken out, but not woken by that, may also still look: it
+// gets a reference then.
 class chan_core {
 public:
     using destroy_function = void (*)(chan_core&) noexcept;
@@ -34,6 +40,20 @@ public:
         if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
             abandon();
         }
+    }
+
+    /// Under the lock: who is served next, out of the list; null: there is nobody.
+    waiter* pop(wait_list& list) noexcept {
+        while (waiter* const w = list.front()) {
+            if (list.take(*w)) [[likely]] {
+                if (!lock.is_biased_here()) {
+                    keep_if_remote(*w);
+                }
+                return w;
+            }
+            keep_for(*w);  // it has yet to be withdrawn
+        }
+        return nullptr;
     }
 
     /// Ends all waits. throws: channel_closed
@@ -58,12 +78,20 @@ public:
 
 private:
     void abandon() noexcept;
+    void keep_for(waiter& w) noexcept;
+    void keep_if_remote(waiter& w) noexcept;
     static bool withdraw(wait& w, wait_list chan_core::*list) noexcept;
 
     std::atomic<std::uint32_t> references_{1};
     bool orphaned_ = false;  // no handle is left; the last waiter frees it
     destroy_function destroy_;
 };
+
+inline chan_waiter::~chan_waiter() {
+    if (keeps_chan) [[unlikely]] {
+        on->release();
+    }
+}
 
 /// throws: std::system_error
 [[noreturn]] void refuse_chan_capacity(const std::string& capacity);

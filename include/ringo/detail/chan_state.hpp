@@ -46,7 +46,7 @@ public:
 
     /// Under the lock, while open. False: it must wait.
     bool send(stored& value, waiter*& woken) noexcept {
-        if (waiter* const r = receivers.pop()) {
+        if (waiter* const r = pop(receivers)) {
             static_cast<recv_waiter<T>*>(r)->slot.emplace(std::move(value));
             woken = r;
             return true;
@@ -66,13 +66,13 @@ public:
             oldest.~stored();
             first = first + 1 == capacity ? 0 : first + 1;
             --count;
-            if (waiter* const s = senders.pop()) {
+            if (waiter* const s = pop(senders)) {
                 push(value_of(*s));
                 woken = s;
             }
             return true;
         }
-        if (waiter* const s = senders.pop()) {
+        if (waiter* const s = pop(senders)) {
             slot.emplace(std::move(value_of(*s)));
             woken = s;
             return true;
