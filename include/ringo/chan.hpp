@@ -42,9 +42,7 @@ protected:
         }
     }
     chan_handle(chan_handle&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-    chan_handle& operator=(const chan_handle& other) noexcept {
-        return *this = chan_handle(other);
-    }
+    chan_handle& operator=(const chan_handle& other) noexcept { return *this = chan_handle(other); }
     chan_handle& operator=(chan_handle&& other) noexcept {
         chan_handle taken(std::move(other));
         std::swap(state_, taken.state_);
@@ -164,14 +162,22 @@ public:
     ///          errc::channel_closed: closed and drained
     /// core     any, foreign threads included
     [[nodiscard]] result<T> try_recv() const {
-        recv_operation<T> op(state());
-        if (op.on == nullptr || !op.now()) {
-            return failed(make_error_code(errc::would_block));
+        std::optional<chan_stored<T>> slot;
+        waiter* woken = nullptr;
+        bool ended = false;
+        if (chan_state<T>* const c = state()) {
+            const bias_guard guard(c->lock);
+            ended = c->receive(slot, woken);
         }
-        if (!op.slot) {
-            return failed(make_error_code(errc::channel_closed));
+        resume(woken);
+        if (!slot) {
+            return failed(make_error_code(ended ? errc::channel_closed : errc::would_block));
         }
-        return *op.value();
+        if constexpr (std::is_same_v<T, chan_stored<T>>) {
+            return *std::move(slot);
+        } else {
+            return std::move(**slot);
+        }
     }
 
     /// As `recv`, until `t` at the latest. throws: deadline_exceeded
