@@ -122,9 +122,12 @@ void cancel_waiter(waiter& w, bias_lock& lock, wait_list& list, pass_on pass) no
 void orphan_slow(bias_lock& lock, wait_list& list) noexcept {
     {
         const bias_guard guard(lock);
-        while (waiter* const w = list.front()) {
-            list.remove(*w);
-            w->link.store(orphan_link, std::memory_order_relaxed);
+        for (waiter* w = list.front(); w != nullptr;) {
+            // Lifetime: once it is marked, it may leave and be gone. It is never seen in no list,
+            // for then it would take itself for popped, and wait for ever.
+            waiter* const next = w->next;
+            w->link.store(orphan_link, std::memory_order_release);
+            w = next;
         }
     }
     // A write, not only a look: of it and of leave's one comes first.

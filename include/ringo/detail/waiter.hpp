@@ -19,7 +19,7 @@ struct waiter : wait {
     // the lock; its own goroutine reads it without.
     std::atomic<waiter**> link{nullptr};
 
-    bool is_linked() const noexcept { return link.load(std::memory_order_relaxed) != nullptr; }
+    bool is_linked() const noexcept { return link.load(std::memory_order_acquire) != nullptr; }
 };
 
 /// In order of arrival.
@@ -45,7 +45,7 @@ public:
         } else {
             tail_ = link;
         }
-        w.link.store(nullptr, std::memory_order_relaxed);
+        w.link.store(nullptr, std::memory_order_release);  // pairs with is_linked
     }
     /// Takes `w` out. False: something else has woken its goroutine.
     bool take(waiter& w) noexcept;
@@ -70,9 +70,11 @@ bool claim_select(wait& w) noexcept;
 void resume_slow(waiter& w) noexcept;
 
 inline bool wait_list::take(waiter& w) noexcept {
-    remove(w);
     // A select takes part through many waiters; the first that is claimed wins.
-    return w.type->wakes != waker::select || claim_select(w);
+    const bool mine = w.type->wakes != waker::select || claim_select(w);
+    // Lifetime: last. A select that is taken goes on once it finds that its waiter is in no list.
+    remove(w);
+    return mine;
 }
 
 inline waiter* wait_list::pop() noexcept {
