@@ -7,6 +7,7 @@
 #include <ringo/context.hpp>
 #include <ringo/error.hpp>
 #include <ringo/go.hpp>
+#include <ringo/mutex.hpp>
 #include <ringo/net.hpp>
 #include <ringo/os.hpp>
 #include <ringo/result.hpp>

@@ -1,0 +1,34 @@
+#include <ringo/mutex.hpp>
+
+namespace ringo::detail {
+
+namespace {
+
+void cancel(wait& w) noexcept {
+    auto& op = static_cast<mutex_waiter&>(w);
+    cancel_waiter(op, op.on->lock, op.on->waiting);
+}
+
+void withdraw(wait& w) noexcept {
+    auto& op = static_cast<mutex_waiter&>(w);
+    withdraw_waiter(op, op.on->lock, op.on->waiting);
+}
+
+}  // namespace
+
+const wait_type lock_wait{"mutex lock", &cancel};
+
+const arm_type lock_operation::arm = make_arm(&withdraw);
+
+void mutex_state::hand_over(bias_guard& guard) noexcept {
+    waiter* const next = waiting.pop();
+    if (next != nullptr) {
+        static_cast<mutex_waiter*>(next)->owns = true;
+    } else {
+        locked = false;
+    }
+    guard.unlock();
+    resume(next);
+}
+
+}  // namespace ringo::detail
