@@ -20,39 +20,24 @@ void gate_waiter::withdraw(wait& w) noexcept {
 
 constinit const arm_type gate_operation::arm = make_arm(&gate_waiter::withdraw);
 
-bool arrival::is_last(std::ptrdiff_t refill) noexcept {
-    if (on->count > 1) {
-        return false;
+bool arrival::arrive_last(std::ptrdiff_t refill) noexcept {
+    is_last = on->count == 1;
+    if (is_last) {
+        on->count = refill;
+        others = on->waiters.pop_all();
     }
-    on->count = refill;
-    others = on->waiters.pop_all();
-    return true;
+    return is_last;
 }
 
 void arrival::enlist() noexcept {
-    // Not to zero: two arms of one select may arrive here, and neither lets the other go.
-    counted_ = on->count > 1;
-    if (counted_) {
-        --on->count;
-    }
+    --on->count;
     on->waiters.push_back(*this);
-}
-
-void arrival::take_back(waiter& w, woken_list&) noexcept {
-    auto& self = static_cast<arrival&>(w);
-    if (self.counted_) {
-        ++self.on->count;
-    }
 }
 
 void arrival::cancel(wait& w) noexcept {
     gate& g = *waiter_of(w).on;
-    cancel_waiter(waiter_of(w), g.lock, g.waiters, &take_back);
-}
-
-void arrival::withdraw(wait& w) noexcept {
-    gate& g = *waiter_of(w).on;
-    withdraw_waiter(waiter_of(w), g.lock, g.waiters, &take_back);
+    cancel_waiter(waiter_of(w), g.lock, g.waiters,
+                  [](waiter& left, woken_list&) noexcept { ++waiter_of(left).on->count; });
 }
 
 }  // namespace ringo::detail

@@ -32,7 +32,7 @@ void wait_group_core::end_one() noexcept {
     }
 }
 
-void wait_group_core::release() noexcept {
+void wait_group_core::disown() noexcept {
     {
         const bias_guard guard(lock);
         ownerless_ = started_ != 0;

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "misuse.hpp"
+#include "steps.hpp"
 #include "virtual_run.hpp"
 
 #include <ringo/ringo.hpp>
@@ -33,20 +34,6 @@ task<> waits(wait_group& group, std::atomic<int>& released) {
     ++released;
 }
 
-/// Lets what is ready on this core run.
-task<> settle() {
-    for (int i = 0; i < 10; ++i) {
-        co_await yield();
-    }
-}
-
-template <class Condition>
-task<> until(Condition condition) {
-    while (!condition()) {
-        co_await yield();
-    }
-}
-
 task<> sleeps_for_ever() { co_await ringo::sleep(ringo::duration::max()); }
 
 }  // namespace
@@ -72,7 +59,7 @@ TEST_CASE("wait_suspends_until_all_are_done") {
         group.add(2);
         auto w = spawn(waits, std::ref(group), std::ref(released));
         for (int left = 3; left > 0; --left) {
-            co_await settle();
+            co_await test::parked(ringo::cores() - 1);
             CHECK(released == 0);
             group.done();
         }
@@ -87,9 +74,9 @@ TEST_CASE("add_of_a_negative_number_releases_too") {
         std::atomic<int> released = 0;
         group.add(5);
         auto w = spawn(waits, std::ref(group), std::ref(released));
-        co_await settle();
+        co_await test::parked(ringo::cores() - 1);
         group.add(-4);
-        co_await settle();
+        co_await test::parked(ringo::cores() - 1);
         CHECK(released == 0);
         group.add(-1);
         co_await w;
@@ -109,9 +96,9 @@ TEST_CASE("waits_are_released_in_order") {
                 },
                 i);
         }
-        co_await settle();
+        co_await test::parked(ringo::cores() - 1);
         group.done();
-        co_await settle();
+        co_await test::parked(ringo::cores() - 1);
         CHECK(order == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
     });
 }
@@ -134,7 +121,7 @@ TEST_CASE("go_counts_until_the_goroutine_has_ended") {
                         i % 7);
                 }
                 group.go(ringo::anywhere, [&ended]() -> task<int> { co_return ++ended; });
-                group.go(ringo::with(ringo::this_context()), settle());
+                group.go(ringo::with(ringo::this_context()), test::parked());
                 co_await group.wait();
                 CHECK(ended == 101);
             },
@@ -172,7 +159,7 @@ TEST_CASE("go_is_done_when_the_goroutine_is_cancelled") {
             for (std::size_t i = 0; i < 10; ++i) {
                 group.go(ringo::on(i % 2).with(scope.ctx()), sleeps_for_ever);
             }
-            co_await settle();
+            co_await test::parked(ringo::cores() - 1);
             scope.cancel();
             co_await group.wait();
         },
@@ -190,7 +177,7 @@ TEST_CASE("go_is_done_when_the_goroutine_is_destroyed_at_the_end_of_the_run") {
                     }
                 });
             }
-            co_await settle();
+            co_await test::parked(ringo::cores() - 1);
         },
         {.cores = 2, .shutdown_grace = 1ms});
     ringo::run([&group]() -> task<> { co_await group->wait(); });
@@ -213,7 +200,7 @@ TEST_CASE("go_may_outlive_its_wait_group") {
                 }
             }
             end = true;
-            co_await until([&] { return ended == 10; });
+            co_await test::until([&] { return ended == 10; });
         },
         {.cores = 2});
 }
@@ -265,14 +252,8 @@ TEST_CASE("wait_is_cancelled") {
             std::atomic<int> released = 0;
             for (std::size_t core = 0; core < 2; ++core) {
                 auto w = spawn(ringo::on(core), waits, std::ref(group), std::ref(released));
-                co_await settle();
-                w.cancel();
-                bool was_cancelled = false;
-                try {
-                    co_await w;
-                } catch (const ringo::cancelled&) {
-                    was_cancelled = true;
-                }
+                co_await test::parked(ringo::cores() - 1);
+                const bool was_cancelled = co_await test::ends_cancelled(w);
                 CHECK(was_cancelled);
             }
             CHECK(released == 0);
@@ -365,7 +346,7 @@ TEST_CASE("a_global_works_from_anywhere_and_again_in_the_next_run") {
                 std::atomic<int> released = 0;
                 auto here = spawn(waits, std::ref(global), std::ref(released));
                 auto there = spawn(ringo::on(1), waits, std::ref(global), std::ref(released));
-                co_await settle();
+                co_await test::parked(ringo::cores() - 1);
                 CHECK(released == 0);
                 std::thread([] { global.done(); }).join();
                 co_await here;
@@ -450,13 +431,12 @@ TEST_CASE("destroyed_with_waiters_it_leaves_them_waiting_until_they_are_cancelle
                         },
                         std::ref(*group), i >= 4));
                 }
-                co_await until([&] { return arrived == 6; });
-                co_await ringo::sleep(1ms);  // most of them wait by now, which changes nothing
+                co_await test::parked(ringo::cores() - 1);
+                CHECK(arrived == 6);
                 group.reset();
                 for (auto& w : waiters) {
-                    w.cancel();
-                    const auto r = co_await ringo::as_result(w);
-                    CHECK(r.error() == std::errc::operation_canceled);
+                    const bool was_cancelled = co_await test::ends_cancelled(w);
+                    CHECK(was_cancelled);
                 }
                 CHECK(released == 0);
             },
@@ -489,9 +469,7 @@ TEST_CASE("destroyed_while_other_cores_cancel_its_waiters") {
                             },
                             std::ref(group), n % 2 == 0);
                     }
-                    // The last one has parked when the one after it has run.
-                    auto after = spawn(ringo::on(1), []() -> task<> { co_await yield(); });
-                    co_await after;
+                    co_await test::parked(1);
                     CHECK(parked == 4);
                     scope.cancel();
                 }
@@ -522,9 +500,8 @@ TEST_CASE("waiters_of_a_local_unwind_when_main_ends") {
                     },
                     std::ref(group), std::ref(parked), std::ref(unwound));
             }
-            co_await until([&] { return parked == 1000; });
-            auto after = spawn(ringo::on(1), []() -> task<> { co_await yield(); });
-            co_await after;
+            co_await test::until([&] { return parked == 1000; });
+            co_await test::parked(1);
         },
         {.cores = 2});
     CHECK(unwound == 1000);

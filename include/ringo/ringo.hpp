@@ -1,12 +1,15 @@
 // All of ringo.
 #pragma once
 
+#include <ringo/barrier.hpp>
 #include <ringo/blocking.hpp>
 #include <ringo/callback.hpp>
 #include <ringo/chan.hpp>
 #include <ringo/context.hpp>
 #include <ringo/error.hpp>
+#include <ringo/event.hpp>
 #include <ringo/go.hpp>
+#include <ringo/latch.hpp>
 #include <ringo/mutex.hpp>
 #include <ringo/net.hpp>
 #include <ringo/os.hpp>
@@ -14,6 +17,7 @@
 #include <ringo/run.hpp>
 #include <ringo/runtime.hpp>
 #include <ringo/select.hpp>
+#include <ringo/semaphore.hpp>
 #include <ringo/task.hpp>
 #include <ringo/time.hpp>
 #include <ringo/wait_group.hpp>

@@ -1,6 +1,7 @@
 // wait_group: waits until a number of goroutines are done.
 #pragma once
 
+#include <ringo/detail/frame_memory.hpp>
 #include <ringo/detail/gate.hpp>
 #include <ringo/detail/launch.hpp>
 #include <ringo/detail/panic.hpp>
@@ -26,7 +27,7 @@ public:
     void start_one() noexcept;
     void end_one() noexcept;
     /// By the wait_group that owns it.
-    void release() noexcept;
+    void disown() noexcept;
 
 private:
     wait_group_core() noexcept : gate(0) {}
@@ -75,7 +76,7 @@ public:
     wait_group() : core_(detail::wait_group_core::make()) {}
     wait_group(const wait_group&) = delete;
     wait_group& operator=(const wait_group&) = delete;
-    ~wait_group() { core_->release(); }
+    ~wait_group() { core_->disown(); }
 
     /// Adds to the count, before what it counts begins. At zero, all waits end.
     ///

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "misuse.hpp"
+#include "steps.hpp"
 
 #include <ringo/ringo.hpp>
 
@@ -27,13 +28,6 @@ void on_cores(F f) {
             },
             {.cores = cores});
     }
-}
-
-/// Returns when what was started before, here and on `core`, has run until it waits.
-task<> all_parked(std::size_t core) {
-    co_await yield();
-    auto after = ringo::spawn(ringo::on(core), []() -> task<> { co_return; });
-    co_await after;
 }
 
 }  // namespace
@@ -107,7 +101,7 @@ TEST_CASE("go_39_no_early_release_under_reuse") {
             };
             go(waits);
             go(ringo::on(core), waits);
-            co_await all_parked(core);
+            co_await test::parked(core);
             group.done();
             group.add();  // before any of them could run
             go(waits);
@@ -115,12 +109,68 @@ TEST_CASE("go_39_no_early_release_under_reuse") {
             while (released < 2) {
                 co_await yield();
             }
-            co_await all_parked(core);
+            co_await test::parked(core);
             CHECK(released == 2);
             group.done();
             while (released < 4) {
                 co_await yield();
             }
+        }
+    });
+}
+
+// semaphore.TestLargeAcquireDoesntStarve: small requests come and go all the time.
+TEST_CASE("go_68_a_large_semaphore_request_is_served") {
+    on_cores([](std::size_t core) -> task<> {
+        constexpr int n = 4;
+        ringo::semaphore s(n);
+        std::atomic<bool> running = true;
+        wait_group small;
+        for (int i = 0; i < n; ++i) {
+            small.go(ringo::on(i % 2 == 0 ? 0 : core), [&]() -> task<> {
+                while (running) {
+                    const auto p = co_await s.acquire();
+                    co_await yield();
+                }
+            });
+        }
+        co_await test::parked(core);
+        for (int i = 0; i < 50; ++i) {
+            const auto all = co_await s.acquire(n);
+            CHECK(all);
+            CHECK_FALSE(s.try_acquire());
+        }
+        running = false;
+        co_await small.wait();
+    });
+}
+
+// semaphore.TestAllocCancelDoesntStarve
+TEST_CASE("go_69_a_cancelled_head_unblocks_those_behind_it") {
+    on_cores([](std::size_t core) -> task<> {
+        for (const bool selects : {false, true}) {
+            ringo::semaphore s(10);
+            auto one = co_await s.acquire();
+            auto head = ringo::spawn(
+                ringo::on(core),
+                [&s](bool in_select) -> task<> {
+                    const ringo::chan<int> never;
+                    if (in_select) {
+                        co_await ringo::select(s.acquire(10), never.recv());
+                    } else {
+                        const auto p = co_await s.acquire(10);
+                    }
+                },
+                selects);
+            co_await test::parked(core);
+            auto behind = ringo::spawn([&s]() -> task<> { const auto p = co_await s.acquire(); });
+            co_await test::parked(core);
+            CHECK_FALSE(s.try_acquire());
+            CHECK_FALSE(behind.done());
+            const bool was_cancelled = co_await test::ends_cancelled(head);
+            CHECK(was_cancelled);
+            co_await behind;
+            CHECK(s.try_acquire(9));
         }
     });
 }

@@ -84,25 +84,22 @@ public:
 };
 
 /// An arrival: it counts down by one, and waits for the others to do so. Who is last does not
-/// wait, but lets the others go. An arrival that is cancelled, or loses a select, has not been.
+/// wait, but lets the others go. An arrival that is cancelled has not been.
+/// Why no operand of select: all arrivals of a phase count at once, and as many selects cannot be
+/// claimed at once.
 struct arrival : gate_waiter {
     using gate_waiter::gate_waiter;
 
+    bias_lock* lock() const noexcept { return &on->lock; }
     /// Under the lock, where the count is not zero. True: this is the last one, `others` wait for
     /// it, and the count is `refill` again.
-    bool is_last(std::ptrdiff_t refill) noexcept;
-    /// Under the lock.
+    bool arrive_last(std::ptrdiff_t refill) noexcept;
     void enlist() noexcept;
 
     static void cancel(wait& w) noexcept;
-    static void withdraw(wait& w) noexcept;
 
     waiter* others = nullptr;
-
-private:
-    static void take_back(waiter& w, woken_list& woken) noexcept;
-
-    bool counted_ = false;
+    bool is_last = false;
 };
 
 }  // namespace ringo::detail
