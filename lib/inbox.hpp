@@ -1,6 +1,8 @@
 // The only state that two cores share: lists that any thread pushes to and one core takes whole.
 #pragma once
 
+#include <ringo/detail/message.hpp>
+
 #include <atomic>
 
 namespace ringo::detail {
@@ -40,16 +42,6 @@ public:
 
 private:
     std::atomic<Node*> head_{nullptr};
-};
-
-/// Something for another core to do.
-struct message {
-    using action = void (*)(message&) noexcept;
-
-    explicit message(action a) noexcept : run(a) {}
-
-    message* next = nullptr;
-    action run;
 };
 
 }  // namespace ringo::detail

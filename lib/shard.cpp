@@ -11,13 +11,13 @@
 
 #include "context.hpp"
 #include "cores.hpp"
-#include "resident.hpp"
 
 #include <ringo/blocking.hpp>
 #include <ringo/callback.hpp>
 #include <ringo/detail/joinable.hpp>
 #include <ringo/detail/operation.hpp>
 #include <ringo/detail/panic.hpp>
+#include <ringo/detail/resident.hpp>
 
 #include <algorithm>
 #include <thread>

@@ -5,9 +5,9 @@
 #pragma once
 
 #include "../inbox.hpp"
-#include "../resident.hpp"
 
 #include <ringo/detail/io_operation.hpp>
+#include <ringo/detail/resident.hpp>
 #include <ringo/detail/timer.hpp>
 #include <ringo/net/endpoint.hpp>
 #include <ringo/net/listener.hpp>

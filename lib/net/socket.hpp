@@ -13,9 +13,9 @@
 #pragma once
 
 #include "../inbox.hpp"
-#include "../resident.hpp"
 
 #include <ringo/detail/io_operation.hpp>
+#include <ringo/detail/resident.hpp>
 #include <ringo/net/conn.hpp>
 
 #include <atomic>
