@@ -130,6 +130,10 @@ void shard::end(goroutine& g) noexcept {
     if (--s.members == 0) {
         collect(s);
     }
+    count_ended();
+}
+
+void shard::count_ended() noexcept {
     ended_.store(ended_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     // The first core waits for the last end of all, which finds nothing else ready here. It may
     // be this core, before it sleeps in the same turn. Not wake_if_asleep: the first core looks
@@ -137,6 +141,17 @@ void shard::end(goroutine& g) noexcept {
     if (ready_head == nullptr && all.stopping()) [[unlikely]] {
         all.shard_at(0).io().wake();
     }
+}
+
+bool shard::try_hold() noexcept {
+    // First count, then look; the first core says that the run ends, then counts (started). All
+    // seq_cst, so that one of the two sees the other.
+    started_.store(started_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+    if (!all.stopping()) {
+        return true;
+    }
+    count_ended();
+    return false;
 }
 
 // Innermost first, so that a long chain of callers takes no stack.

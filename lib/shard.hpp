@@ -47,6 +47,11 @@ public:
     std::int64_t now_ns() const noexcept { return kernel_->now_ns(); }
     kernel& io() noexcept { return *kernel_; }
 
+    /// For what starts goroutines without being one, a timer: keeps the run from ending until
+    /// `end_hold`. False: the run is ending already, and starts nothing more.
+    bool try_hold() noexcept;
+    void end_hold() noexcept { count_ended(); }
+
     void add_scope(scope& s) noexcept;
     void remove_scope(scope& s) noexcept;
     void add_resident(resident& r) noexcept;
@@ -74,7 +79,8 @@ public:
     bool asleep() const noexcept { return asleep_.load(std::memory_order_seq_cst); }
 
     /// Goroutines that were started by this core, less those that ended on it.
-    std::uint64_t started() const noexcept { return started_.load(std::memory_order_acquire); }
+    /// seq_cst: pairs with try_hold.
+    std::uint64_t started() const noexcept { return started_.load(std::memory_order_seq_cst); }
     std::uint64_t ended() const noexcept { return ended_.load(std::memory_order_acquire); }
     void count_started() noexcept {
         started_.store(started_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
@@ -106,6 +112,7 @@ private:
     bool takes_inbox() noexcept;
     bool can_resume(goroutine& g) noexcept;
     void end(goroutine& g) noexcept;
+    void count_ended() noexcept;
     void destroy_frames(goroutine& g) noexcept;
     void run_inbox() noexcept;
     void heard_from_outside(const goroutine& g) noexcept;
