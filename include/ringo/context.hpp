@@ -225,9 +225,9 @@ template <class T>
 task_awaiter<T> awaiter_of(task<T>&& t) {
     return std::move(t).operator co_await();
 }
-template <class T>
-auto awaiter_of(join_handle<T>& handle) {
-    return handle.operator co_await();
+template <operation_object Object>
+auto awaiter_of(Object& object) {
+    return object.operator co_await();
 }
 template <class Op>
     requires requires(Op op) { op.await_resume(); }

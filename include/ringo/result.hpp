@@ -77,7 +77,7 @@ private:
 
 /// Awaits an operation or a task, and gives its error as a code instead of throwing it.
 ///
-/// takes    an operation, a task by rvalue, or a join handle
+/// takes    an operation, a task by rvalue, or an object that has one (a join handle, …)
 /// returns  awaited: result<T>, with the code of a std::system_error
 /// throws   what a task throws that is not a std::system_error
 /// core     any
@@ -86,9 +86,9 @@ template <class T>
 [[nodiscard]] auto as_result(task<T> t) {
     return detail::result_awaiter(std::move(t).operator co_await());
 }
-template <class T>
-[[nodiscard]] auto as_result(join_handle<T>& handle) {
-    return detail::result_awaiter(handle.operator co_await());
+template <detail::operation_object Object>
+[[nodiscard]] auto as_result(Object& object) {
+    return detail::result_awaiter(object.operator co_await());
 }
 template <class Op>
     requires requires(Op op) { op.await_resume(); }

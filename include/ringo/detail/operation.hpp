@@ -98,4 +98,10 @@ public:
     [[noreturn]] void raise() { throw_failure(self->error, type->name); }
 };
 
+/// An object that stands for an operation: a join handle, a timer.
+template <class T>
+concept operation_object = requires(T& object) {
+    object.operator co_await().await_resume();
+};
+
 }  // namespace ringo::detail
