@@ -20,4 +20,5 @@
 #include <ringo/semaphore.hpp>
 #include <ringo/task.hpp>
 #include <ringo/time.hpp>
+#include <ringo/timer.hpp>
 #include <ringo/wait_group.hpp>
