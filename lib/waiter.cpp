@@ -77,9 +77,9 @@ waiter** const orphan_link = &no_list;
 
 std::atomic<std::uint32_t> leaving{0};
 
-enum class departure { left, popped, orphaned };
+}  // namespace
 
-departure leave(waiter& w, bias_lock& lock, wait_list& list, pass_on pass) noexcept {
+departure leave_waiter(waiter& w, bias_lock& lock, wait_list& list, pass_on pass) noexcept {
     if (!w.is_linked()) {
         return departure::popped;
     }
@@ -107,14 +107,12 @@ departure leave(waiter& w, bias_lock& lock, wait_list& list, pass_on pass) noexc
     return how;
 }
 
-}  // namespace
-
 void withdraw_waiter(waiter& w, bias_lock& lock, wait_list& list, pass_on pass) noexcept {
-    leave(w, lock, list, pass);
+    leave_waiter(w, lock, list, pass);
 }
 
 void cancel_waiter(waiter& w, bias_lock& lock, wait_list& list, pass_on pass) noexcept {
-    if (leave(w, lock, list, pass) != departure::popped) {
+    if (leave_waiter(w, lock, list, pass) != departure::popped) {
         give_up(w);
     }
 }

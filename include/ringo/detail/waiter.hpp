@@ -111,6 +111,12 @@ class woken_list;
 /// Under the lock: `left` waits no more; whom that lets go on goes into `woken`.
 using pass_on = void (*)(waiter& left, woken_list& woken) noexcept;
 
+enum class departure { left, popped, orphaned };
+
+/// Takes `w` out of `list`, if it is still there. orphaned: lock and list may be gone.
+departure leave_waiter(waiter& w, bias_lock& lock, wait_list& list,
+                       pass_on pass = nullptr) noexcept;
+
 /// For arm_type::withdraw of what waits in `list`: out of it, if it is still there.
 /// The primitive, with its lock and list, may be gone by now (see `orphan`).
 void withdraw_waiter(waiter& w, bias_lock& lock, wait_list& list, pass_on pass = nullptr) noexcept;
