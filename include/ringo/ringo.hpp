@@ -18,6 +18,7 @@
 #include <ringo/runtime.hpp>
 #include <ringo/select.hpp>
 #include <ringo/semaphore.hpp>
+#include <ringo/shared_mutex.hpp>
 #include <ringo/task.hpp>
 #include <ringo/time.hpp>
 #include <ringo/timer.hpp>
