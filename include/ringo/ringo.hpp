@@ -5,6 +5,7 @@
 #include <ringo/blocking.hpp>
 #include <ringo/callback.hpp>
 #include <ringo/chan.hpp>
+#include <ringo/condition_variable.hpp>
 #include <ringo/context.hpp>
 #include <ringo/error.hpp>
 #include <ringo/event.hpp>
