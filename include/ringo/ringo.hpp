@@ -13,6 +13,7 @@
 #include <ringo/latch.hpp>
 #include <ringo/mutex.hpp>
 #include <ringo/net.hpp>
+#include <ringo/once.hpp>
 #include <ringo/os.hpp>
 #include <ringo/result.hpp>
 #include <ringo/run.hpp>
