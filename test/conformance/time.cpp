@@ -16,7 +16,6 @@
 using namespace std::chrono_literals;
 using ringo::after_func;
 using ringo::duration;
-using ringo::go;
 using ringo::now;
 using ringo::otherwise;
 using ringo::select;
@@ -495,7 +494,7 @@ TEST_CASE("go_65_a_hog_that_yields_starves_neither_timers_nor_the_network") {
         []() -> task<> {
             ringo::net::listener l = ringo::net::listen("127.0.0.1:0");
             bool done = false;
-            go([&done]() -> task<> {
+            auto hog = spawn([&done]() -> task<> {
                 while (!done) {
                     co_await yield();
                 }
@@ -521,6 +520,7 @@ TEST_CASE("go_65_a_hog_that_yields_starves_neither_timers_nor_the_network") {
             timer t(1ms);
             co_await t;
             done = true;
+            co_await hog;
         },
         {.cores = 1});
 }
