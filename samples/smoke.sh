@@ -70,5 +70,25 @@ smoke_echo() {
     [[ $status -eq 0 ]] || die "the server exited with $status after SIGINT"
 }
 
+# Counts to its end, and is ended by Ctrl-C.
+smoke_ticker() {
+    local said line last= status=0
+    said=$("$dir/ticker" 3 10)
+    [[ $said == tick\ 1\ at\ *$'\n'tick\ 2\ at\ *$'\n'tick\ 3\ at\ * ]] || die "it said: $said"
+
+    work=$(mktemp -d)
+    mkfifo "$work/said"
+    env --default-signal=INT "$dir/ticker" 1000000 10 >"$work/said" &
+    server=$!
+    exec 3<"$work/said"
+    read -r -t 10 line <&3 || die "it did not start"
+    kill -INT "$server"
+    while read -r -t 10 line <&3; do last=$line; done
+    [[ $last == interrupted ]] || die "its last line was: $last"
+    wait "$server" || status=$?
+    server=
+    [[ $status -eq 0 ]] || die "it exited with $status after SIGINT"
+}
+
 [[ $(type -t "smoke_$name") == function ]] || die "no such case"
 "smoke_$name"
