@@ -22,6 +22,7 @@
 #include <ringo/semaphore.hpp>
 #include <ringo/shared_mutex.hpp>
 #include <ringo/task.hpp>
+#include <ringo/task_group.hpp>
 #include <ringo/time.hpp>
 #include <ringo/timer.hpp>
 #include <ringo/wait_group.hpp>
