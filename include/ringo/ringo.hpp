@@ -26,3 +26,4 @@
 #include <ringo/time.hpp>
 #include <ringo/timer.hpp>
 #include <ringo/wait_group.hpp>
+#include <ringo/when.hpp>
