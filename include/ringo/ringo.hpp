@@ -21,6 +21,7 @@
 #include <ringo/select.hpp>
 #include <ringo/semaphore.hpp>
 #include <ringo/shared_mutex.hpp>
+#include <ringo/singleflight.hpp>
 #include <ringo/task.hpp>
 #include <ringo/task_group.hpp>
 #include <ringo/time.hpp>
