@@ -62,6 +62,12 @@ void semaphore_core::serve(woken_list& woken) noexcept {
     }
 }
 
+waiter* semaphore_core::serve() noexcept {
+    woken_list woken;
+    serve(woken);
+    return woken.first();
+}
+
 void check_weight(std::ptrdiff_t k) noexcept {
     if (k < 0) {
         panic("semaphore: a negative number of permits");

@@ -48,13 +48,14 @@ TEST_CASE("wait_returns_at_once_while_set") {
     ringo::run([]() -> task<> {
         event e(true);
         bool others_ran = false;
-        go([&others_ran]() -> task<> {
+        auto other = spawn([&others_ran]() -> task<> {
             others_ran = true;
             co_return;
         });
         co_await e.wait();
         co_await e.wait();
         CHECK_FALSE(others_ran);
+        co_await other;
     });
 }
 
@@ -184,4 +185,49 @@ TEST_CASE("a_destroyed_event_leaves_its_waiters_until_they_are_cancelled") {
             CHECK(released == 0);
         },
         {.cores = 2});
+}
+
+TEST_CASE("a_wait_that_has_ended_is_cancelled_when_its_event_is_gone") {
+    ringo::run(
+        []() -> task<> {
+            for (int i = 0; i < 300; ++i) {
+                auto e = std::make_unique<event>();
+                auto scope = ringo::with_cancel(ringo::this_context());
+                std::atomic<int> released = 0;
+                auto w = spawn(ringo::on(1).with(scope), waits, std::ref(*e), std::ref(released));
+                co_await test::parked(1);
+                e->set();
+                scope.cancel();
+                e.reset();
+                co_await w;  // it had been let go before
+                CHECK(released == 1);
+            }
+        },
+        {.cores = 2});
+}
+
+TEST_CASE("a_select_leaves_an_event_that_is_gone") {
+    for (const std::size_t core : {0U, 1U}) {
+        ringo::run(
+            [core]() -> task<> {
+                for (int i = 0; i < 300; ++i) {
+                    auto wins = std::make_unique<event>();
+                    auto loses = std::make_unique<event>();
+                    auto unset = std::make_unique<event>();
+                    auto w = spawn(ringo::on(core), [&]() -> task<std::size_t> {
+                        const auto r = co_await select(loses->wait(), wins->wait(), unset->wait());
+                        co_return r.index();
+                    });
+                    co_await test::parked(core);
+                    wins->set();
+                    wins.reset();
+                    loses->set();
+                    loses.reset();
+                    unset.reset();
+                    const std::size_t index = co_await w;
+                    CHECK(index == 1);
+                }
+            },
+            {.cores = 2});
+    }
 }

@@ -107,7 +107,7 @@ TEST_CASE("acquire_does_not_suspend_while_there_are_enough") {
     ringo::run([]() -> task<> {
         semaphore s(1);
         bool others_ran = false;
-        go([&others_ran]() -> task<> {
+        auto other = spawn([&others_ran]() -> task<> {
             others_ran = true;
             co_return;
         });
@@ -116,6 +116,7 @@ TEST_CASE("acquire_does_not_suspend_while_there_are_enough") {
             CHECK(p);
         }
         CHECK_FALSE(others_ran);
+        co_await other;
     });
 }
 

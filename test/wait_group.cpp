@@ -42,12 +42,13 @@ TEST_CASE("wait_returns_at_once_at_zero") {
     ringo::run([]() -> task<> {
         wait_group group;
         bool others_ran = false;
-        go([&others_ran]() -> task<> {
+        auto other = spawn([&others_ran]() -> task<> {
             others_ran = true;
             co_return;
         });
         co_await group.wait();
         CHECK_FALSE(others_ran);
+        co_await other;
     });
 }
 

@@ -59,23 +59,26 @@ public:
         return take(k);
     }
     void release(std::ptrdiff_t k) noexcept {
-        woken_list woken;
+        waiter* woken = nullptr;
         bool last = false;
         {
             const bias_guard guard(lock);
             available += k;
             if (!waiters.empty()) [[unlikely]] {
-                serve(woken);
+                woken = serve();
             }
             last = ownerless_ && available == capacity;
         }
-        woken.resume_all();
+        if (woken != nullptr) [[unlikely]] {
+            resume_all(woken);
+        }
         if (last) [[unlikely]] {
             delete this;
         }
     }
-    /// Under the lock.
+    /// Under the lock. Whom it lets go on goes into `woken`, or is returned, by `next`.
     void serve(woken_list& woken) noexcept;
+    waiter* serve() noexcept;
 
     bias_lock lock;
     wait_list waiters;
