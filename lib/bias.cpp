@@ -32,7 +32,9 @@ public:
     bias_slot& take() {
         const std::lock_guard guard(lock_);
         if (free_ == nullptr) {
-            return *new bias_slot;
+            auto* const slot = new bias_slot;
+            slot->tag = ++made_;
+            return *slot;
         }
         bias_slot& slot = *free_;
         free_ = slot.next_free;
@@ -47,6 +49,7 @@ public:
 private:
     std::mutex lock_;
     bias_slot* free_ = nullptr;
+    std::uint16_t made_ = 0;
 };
 
 slot_pool& slots() {
@@ -83,18 +86,18 @@ private:
 
 }  // namespace
 
-void bias::acquire() {
+std::uint16_t bias::acquire() {
+    own_ = &slots().take();
     if (can_revoke()) {
-        slot_ = &slots().take();
-        home_ = slot_;
+        slot_ = own_;
+        home_ = own_;
     }
     until_review_ = review_interval;
+    return own_->tag;
 }
 
 void bias::release() noexcept {
-    if (slot_ != nullptr) {
-        slots().give_back(*slot_);
-    }
+    slots().give_back(*own_);
     slot_ = nullptr;
     home_ = &no_home;
 }

@@ -34,7 +34,7 @@ constexpr const char* no_core =
 
 void start_here(goroutine& g) {
     shard& here = here_or(no_core);
-    g.core = here.index;
+    g.core = here.tag;
     g.id = here.next_id();
     here.count_started();
     if (g.is_joinable) {

@@ -94,7 +94,7 @@ private:
         std::atomic_signal_fence(std::memory_order_seq_cst);  // as bias_guard's
         for (wait* const arm : arms_) {
             bias_lock* const lock = type_of(*arm).lock(*arm);
-            if (lock != nullptr && lock->home_.load(std::memory_order_relaxed) != mine) {
+            if (lock != nullptr && !lock->is_biased_to(mine)) {
                 mine->inside.store(false, std::memory_order_release);
                 slot_ = nullptr;
                 return false;
@@ -127,11 +127,7 @@ private:
 
 const wait_type never_wait{"select (no operands)", &give_up};
 
-struct selection_type {
-    static constexpr wait_type value{"select", &selection::cancel};
-};
-
-selection::selection() noexcept : wait(selection_type::value) {}
+const wait_type select_wait{"select", &selection::cancel};
 
 bool claim_select(wait& w) noexcept { return w.select->claim(w); }
 
@@ -153,14 +149,8 @@ bool selection::attempt_all(waiter*& woken) {
     return false;
 }
 
-bool selection::start(goroutine& g, frame_handle h, std::span<wait* const> arms,
-                      bool must_not_wait) {
-    self = &g;
-    arms_ = arms;
-    g.error = 0;
-    for (wait* const arm : arms) {
-        arm->select = this;
-    }
+bool selection::start(frame_handle h, bool must_not_wait) {
+    goroutine& g = *self;
     waiter* woken = nullptr;
     bool ended = false;
     if (g.cancelled) [[unlikely]] {
@@ -169,13 +159,13 @@ bool selection::start(goroutine& g, frame_handle h, std::span<wait* const> arms,
             g.error = context_failure(g);
         }
     } else {
-        const bias_guards guards(arms);
+        const bias_guards guards(arms_);
         ended = attempt_all(woken) || must_not_wait;
         if (!ended) {
             // Lifetime: once the locks are released another core may resume the goroutine.
             park(g, h, this);
             enlisted_ = true;
-            for (wait* const arm : arms) {
+            for (wait* const arm : arms_) {
                 type_of(*arm).enlist(*arm);
             }
         }
@@ -196,12 +186,11 @@ bool selection::attempt_done() noexcept {
     return false;
 }
 
-void selection::withdraw_losers() noexcept {
-    if (std::exchange(enlisted_, false)) {
-        for (wait* const arm : arms_) {
-            if (arm != winner()) {
-                type_of(*arm).withdraw(*arm);
-            }
+void selection::withdraw_enlisted() noexcept {
+    enlisted_ = false;
+    for (wait* const arm : arms_) {
+        if (arm != winner()) {
+            type_of(*arm).withdraw(*arm);
         }
     }
 }

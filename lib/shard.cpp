@@ -55,7 +55,7 @@ inline void shard::resume(goroutine& g) noexcept {
     if (can_resume(g)) [[likely]] {
         do {
             g.frame.resume();
-        } while (g.running);
+        } while (resuming);
     }
     if (g.finished) [[unlikely]] {
         end(g);
@@ -101,7 +101,7 @@ bool shard::takes_inbox() noexcept {
 
 /// False: there is nothing to resume, and the goroutine is finished.
 bool shard::can_resume(goroutine& g) noexcept {
-    g.running = true;
+    resuming = true;
     if (abandoning_) [[unlikely]] {
         destroy_frames(g);
     } else if (g.frame) [[likely]] {
@@ -114,7 +114,7 @@ bool shard::can_resume(goroutine& g) noexcept {
             g.type->fail(g);
         }
     }
-    g.running = false;
+    resuming = false;
     g.finished = true;
     return false;
 }
@@ -210,7 +210,7 @@ void shard::take_idle_work() noexcept {
 }
 
 void shard::adopt(goroutine& g) {
-    g.core = index;
+    g.core = tag;
     if (g.id == 0) {
         g.id = next_id();
     }
@@ -290,20 +290,7 @@ void shard::wake_if_asleep() noexcept {
     }
 }
 
-void wake(goroutine& g) noexcept {
-    // By its scope, not by its core's number: the caller may be a core of another runtime, or none.
-    shard& home = g.bound->home;
-    if (&home == shard::this_thread()) [[likely]] {
-        g.waiting = nullptr;
-        home.make_ready(g);
-        // What its turn will touch. Among a million goroutines none of it is in the cache.
-        __builtin_prefetch(g.frame.address());
-        __builtin_prefetch(g.scope_next);
-        __builtin_prefetch(g.scope_link);
-    } else {
-        home.post(g);
-    }
-}
+void wake_elsewhere(goroutine& g) noexcept { g.bound->home.post(g); }
 
 shard::shard(cores_state& c, std::uint16_t number, std::unique_ptr<kernel> k)
     : all(c), kernel_(std::move(k)) {
@@ -318,7 +305,7 @@ shard::~shard() {
 
 void shard::attach() {
     this_core_state = this;
-    biases.acquire();
+    tag = biases.acquire();
     random_state += 0x9e3779b97f4a7c15 * (std::uint64_t{index} + 1) +
                     static_cast<std::uint64_t>(kernel_->now_ns());
     kernel_->attach();

@@ -191,6 +191,9 @@ public:
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> h) {
         rebinding_.bind(*h.promise().self, make_());
+        if (inner_.await_ready()) {
+            return false;
+        }
         if constexpr (std::is_void_v<decltype(inner_.await_suspend(h))>) {
             inner_.await_suspend(h);
             return true;

@@ -196,8 +196,9 @@ public:
             return false;
         }
         g.frame = erase(h);
-        g.running = false;
-        this_core_state->make_ready(g);
+        core_state& here = *this_core_state;
+        here.resuming = false;
+        here.make_ready(g);
         return true;
     }
     void await_resume() const {

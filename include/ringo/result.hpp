@@ -42,7 +42,7 @@ class result_awaiter {
 public:
     explicit result_awaiter(Awaiter&& inner) noexcept : inner_(std::move(inner)) {}
 
-    bool await_ready() const noexcept { return false; }
+    bool await_ready() { return inner_.await_ready(); }
     template <class Promise>
     auto await_suspend(std::coroutine_handle<Promise> h) noexcept {
         return inner_.await_suspend(h);

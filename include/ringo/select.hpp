@@ -8,9 +8,11 @@
 #include <ringo/detail/selection.hpp>
 
 #include <array>
+#include <bit>
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <tuple>
@@ -52,6 +54,55 @@ using arm_value = decltype(std::declval<Op&>().value());
 template <class Op>
 using arm_result = std::conditional_t<std::is_void_v<arm_value<Op>>, std::monostate, arm_value<Op>>;
 
+// What core and select ask of an arm, without indirect calls where the type says how.
+
+template <class Op>
+bool is_at_home(const Op& op, const bias_slot* slot) noexcept {
+    if constexpr (requires { op.lock(); }) {
+        const bias_lock* const lock = op.lock();
+        return lock == nullptr || lock->is_biased_to(slot);
+    } else {
+        return true;
+    }
+}
+template <class Op>
+bool may_be_ready(const Op& op) noexcept {
+    if constexpr (requires { op.may_be_ready(); }) {
+        return op.lock() != nullptr && op.may_be_ready();
+    } else {
+        return true;
+    }
+}
+template <class Op>
+bool attempt(Op& op, waiter*& woken) noexcept {
+    if constexpr (requires { op.attempt(woken); }) {
+        return op.lock() != nullptr && op.attempt(woken);
+    } else {
+        return Op::arm.attempt(op, woken);
+    }
+}
+template <class Op>
+void enlist(Op& op) noexcept {
+    if constexpr (requires { op.enlist(); }) {
+        if (op.lock() != nullptr) {
+            op.enlist();
+        }
+    } else {
+        Op::arm.enlist(op);
+    }
+}
+
+/// One of the bits of `set`, each as likely as the others.
+inline std::uint32_t one_of(std::uint32_t set, core_state& here) noexcept {
+    if (!std::has_single_bit(set)) {
+        const auto n = static_cast<std::uint64_t>(std::popcount(set));
+        for (auto k = (std::uint64_t{here.random()} * n) >> 32; k != 0; --k) {
+            set &= set - 1;
+        }
+    }
+    return static_cast<std::uint32_t>(std::countr_zero(set));
+}
+
 /// Waits for the first of its arms.
 template <bool MustNotWait, class... Ops>
 class select_operation : public selection {
@@ -79,52 +130,108 @@ public:
     }
     result_type await_resume() {
         withdraw_losers();
-        return result(indices());
+        return result<0>();
     }
     [[noreturn]] void raise() { throw_failure(self->error, type->name); }
 
 private:
+    enum class progress : std::uint8_t { ended, waits, unknown };
+
+    /// True: it has ended.
     bool begin(goroutine& g, frame_handle h) {
+        progress p = progress::unknown;
+        if (count <= 32 && !g.cancelled) [[likely]] {
+            p = begin_at_home(*this_core_state, g, h, indices());
+        }
+        if (p == progress::unknown) [[unlikely]] {
+            attach(g);
+            return start(h, MustNotWait);
+        }
+        return p == progress::ended;
+    }
+
+    /// As `start`, without indirect calls, where all locks are biased to this core.
+    template <std::size_t... I>
+    progress begin_at_home(core_state& here, goroutine& g, frame_handle h,
+                           std::index_sequence<I...>) {
+        bias_slot* const slot = here.biases.slot();
+        if (slot == nullptr) [[unlikely]] {
+            return progress::unknown;
+        }
+        progress p = progress::unknown;
+        waiter* woken = nullptr;
+        slot->inside.store(true, std::memory_order_relaxed);
+        std::atomic_signal_fence(std::memory_order_seq_cst);  // as bias_lock::enter's
+        if ((is_at_home(std::get<I>(ops_), slot) && ...)) [[likely]] {
+            std::uint32_t ready = ((may_be_ready(std::get<I>(ops_)) ? 1U << I : 0U) | ... | 0U);
+            if (MustNotWait && ready == 0) {
+                self = &g;
+                g.error = 0;
+                p = progress::ended;
+            } else {
+                attach(g);
+                p = MustNotWait ? progress::ended : progress::waits;
+                while (ready != 0) {
+                    const std::uint32_t pick = one_of(ready, here);
+                    if (((I == pick && attempt(std::get<I>(ops_), woken)) || ...)) {
+                        set_winner(*arms_[pick]);
+                        p = progress::ended;
+                        break;
+                    }
+                    ready &= ~(1U << pick);
+                }
+                if (p == progress::waits) {
+                    // Before the first is enlisted: each may end the select at once.
+                    park(g, h, this);
+                    enlisted_ = true;
+                    (enlist(std::get<I>(ops_)), ...);
+                }
+            }
+        }
+        slot->inside.store(false, std::memory_order_release);
+        resume(here, woken);
+        return p;
+    }
+
+    void attach(goroutine& g) noexcept {
+        set_arms(g, arms_);
         std::apply(
             [this](Ops&... op) {
-                ((op.type = &Ops::arm), ...);
+                ((op.type = &Ops::arm, op.select = this), ...);
                 arms_ = {&op...};
             },
             ops_);
-        return start(g, h, arms_, MustNotWait);
     }
 
-    template <std::size_t... I>
-    result_type result(std::index_sequence<I...>) {
-        std::optional<result_type> r;
-        if (!(take<I>(r) || ...)) {
+    /// Of the arm that has won, sought from the I-th on.
+    template <std::size_t I>
+    result_type result() {
+        if constexpr (I == count) {
             if (self->error != 0) [[unlikely]] {
                 raise();
             }
             if constexpr (MustNotWait) {
-                r.emplace(std::in_place_index<count>);
+                return result_type(std::in_place_index<count>);
+            } else {
+                __builtin_unreachable();  // it ended without a failure, so one of them has won
+            }
+        } else {
+            auto& op = std::get<I>(ops_);
+            if (winner() != &op) {
+                return result<I + 1>();
+            }
+            if (self->error != 0) [[unlikely]] {
+                goroutine& g = *self;
+                op.self = &g;
+                op.raise();
+            }
+            if constexpr (std::is_void_v<arm_value<std::remove_reference_t<decltype(op)>>>) {
+                op.value();
+                return result_type(std::in_place_index<I>);
+            } else {
+                return result_type(std::in_place_index<I>, op.value());
             }
         }
-        return *std::move(r);
-    }
-    template <std::size_t I>
-    bool take(std::optional<result_type>& r) {
-        auto& op = std::get<I>(ops_);
-        if (winner() != &op) {
-            return false;
-        }
-        if (self->error != 0) [[unlikely]] {
-            goroutine& g = *self;
-            op.self = &g;
-            op.raise();
-        }
-        if constexpr (std::is_void_v<arm_value<std::remove_reference_t<decltype(op)>>>) {
-            op.value();
-            r.emplace(std::in_place_index<I>);
-        } else {
-            r.emplace(std::in_place_index<I>, op.value());
-        }
-        return true;
     }
 
     std::tuple<Ops...> ops_;
@@ -154,9 +261,11 @@ public:
         arms_.reserve(ops_.size());
         for (recv_operation<T>& op : ops_) {
             op.type = &recv_operation<T>::arm;
+            op.select = this;
             arms_.push_back(&op);
         }
-        return !start(*h.promise().self, erase(h), arms_, false);
+        set_arms(*h.promise().self, arms_);
+        return !start(erase(h), false);
     }
     result_type await_resume() {
         withdraw_losers();

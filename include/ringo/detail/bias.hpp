@@ -12,6 +12,7 @@ struct alignas(64) bias_slot {
     std::atomic<bool> inside{false};        // the core is inside a lock that is biased to it
     std::atomic<std::uint32_t> revoked{0};  // biases that others took away
     bias_slot* next_free = nullptr;
+    std::uint16_t tag = 0;  // among all slots
 };
 
 /// What locks that have no home are biased to.
@@ -20,10 +21,11 @@ extern constinit bias_slot no_home;
 /// How a core biases what it makes.
 class bias {
 public:
-    /// Gives this core a slot, where the kernel supports it.
-    void acquire();
+    /// Gives this core a slot, and the slot's tag.
+    std::uint16_t acquire();
     void release() noexcept;
 
+    /// Null where the kernel does not support it.
     bias_slot* slot() const noexcept { return slot_; }
     /// For a new lock.
     bias_slot& home() noexcept {
@@ -36,7 +38,8 @@ public:
 private:
     void review() noexcept;
 
-    bias_slot* slot_ = nullptr;  // null: no bias
+    bias_slot* own_ = nullptr;
+    bias_slot* slot_ = nullptr;  // own_, or null
     bias_slot* home_ = &no_home;
     std::uint32_t until_review_ = 0;
 };

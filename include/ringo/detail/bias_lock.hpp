@@ -14,6 +14,7 @@
 #include <ringo/detail/goroutine.hpp>
 
 #include <atomic>
+#include <utility>
 
 namespace ringo::detail {
 
@@ -29,9 +30,36 @@ public:
         return this_core_state != nullptr &&
                home_.load(std::memory_order_relaxed) == this_core_state->biases.slot();
     }
+    /// What `leave` needs. On this core, or with null on a thread that is none.
+    bias_slot* enter(core_state* here) noexcept {
+        if (here != nullptr) [[likely]] {
+            bias_slot* const slot = here->biases.slot();
+            if (home_.load(std::memory_order_relaxed) == slot) [[likely]] {
+                slot->inside.store(true, std::memory_order_relaxed);
+                // The other side's membarrier makes a fence of it.
+                std::atomic_signal_fence(std::memory_order_seq_cst);
+                if (home_.load(std::memory_order_relaxed) == slot) [[likely]] {
+                    return slot;
+                }
+                slot->inside.store(false, std::memory_order_release);
+            }
+        }
+        lock_shared();
+        return nullptr;
+    }
+    /// Between an `inside` of the slot and its end: whether that holds this lock.
+    bool is_biased_to(const bias_slot* slot) const noexcept {
+        return home_.load(std::memory_order_relaxed) == slot;
+    }
+    void leave(bias_slot* entered) noexcept {
+        if (entered != nullptr) [[likely]] {
+            entered->inside.store(false, std::memory_order_release);  // pairs with lock_shared
+        } else {
+            unlock_shared();
+        }
+    }
 
 private:
-    friend class bias_guard;
     friend class bias_guards;
 
     void lock_shared() noexcept;
@@ -44,40 +72,22 @@ private:
 /// Holds one lock. While it is held, nothing may run that could take another one.
 class bias_guard {
 public:
-    explicit bias_guard(bias_lock& lock) noexcept : lock_(&lock) {
-        core_state* const here = this_core_state;
-        if (here != nullptr && lock.home_.load(std::memory_order_relaxed) == here->biases.slot())
-            [[likely]] {
-            slot_ = here->biases.slot();
-            slot_->inside.store(true, std::memory_order_relaxed);
-            // The other side's membarrier makes a fence of it.
-            std::atomic_signal_fence(std::memory_order_seq_cst);
-            if (lock.home_.load(std::memory_order_relaxed) == slot_) [[likely]] {
-                return;
-            }
-            slot_->inside.store(false, std::memory_order_release);
-            slot_ = nullptr;
-        }
-        lock.lock_shared();
-    }
+    explicit bias_guard(bias_lock& lock) noexcept
+        : lock_(&lock), entered_(lock.enter(this_core_state)) {}
     bias_guard(const bias_guard&) = delete;
     bias_guard& operator=(const bias_guard&) = delete;
     ~bias_guard() { unlock(); }
 
-    /// Early, once.
+    /// Early.
     void unlock() noexcept {
-        if (slot_ != nullptr) [[likely]] {
-            slot_->inside.store(false, std::memory_order_release);  // pairs with lock_shared
-        } else if (lock_ != nullptr) {
-            lock_->unlock_shared();
+        if (bias_lock* const lock = std::exchange(lock_, nullptr)) {
+            lock->leave(entered_);
         }
-        slot_ = nullptr;
-        lock_ = nullptr;
     }
 
 private:
-    bias_slot* slot_ = nullptr;  // inside by bias; else the lock is held
-    bias_lock* lock_;
+    bias_lock* lock_;  // null: left
+    bias_slot* entered_;
 };
 
 }  // namespace ringo::detail

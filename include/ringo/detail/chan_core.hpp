@@ -45,8 +45,8 @@ public:
     /// Under the lock: who is served next, out of the list; null: there is nobody.
     waiter* pop(wait_list& list) noexcept {
         while (waiter* const w = list.front()) {
-            if (list.take(*w)) [[likely]] {
-                if (!lock.is_biased_here()) {
+            if (list.take_front()) [[likely]] {
+                if (!lock.is_biased_here()) [[unlikely]] {
                     keep_if_remote(*w);
                 }
                 return w;

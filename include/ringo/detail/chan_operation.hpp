@@ -34,15 +34,24 @@ public:
     explicit recv_operation(chan_core* c) noexcept : base(recv_wait, c) {}
     recv_operation(recv_operation&& other) noexcept : recv_operation(other.on) {}
 
-    bool attempt(waiter*& woken) noexcept {
+    [[gnu::always_inline]] bool attempt(waiter*& woken) noexcept {
         return static_cast<chan_state<T>&>(*this->on).receive(this->slot, woken);
+    }
+    bool may_be_ready() const noexcept {
+        const chan_core& c = *this->on;
+        return c.count != 0 || !c.senders.empty() || c.closed;
     }
     void enlist() noexcept { this->on->receivers.push_back(*this); }
     std::optional<T> value() {
+        if (!this->slot) {
+            return std::nullopt;
+        }
+        // Not the optional as a whole: value and flag were stored apart a moment ago, and a load
+        // of both at once would wait for the stores to leave the core's buffer.
         if constexpr (std::is_same_v<T, chan_stored<T>>) {
-            return std::move(this->slot);
+            return std::optional<T>(std::in_place, std::move(*this->slot));
         } else {
-            return this->slot ? std::optional<T>(std::move(**this->slot)) : std::nullopt;
+            return std::optional<T>(std::in_place, std::move(**this->slot));
         }
     }
 
@@ -108,12 +117,16 @@ public:
     send_operation(send_operation&& other)
         : base(send_wait, other.on), source_(std::move(other.source_)) {}
 
-    bool attempt(waiter*& woken) noexcept {
+    [[gnu::always_inline]] bool attempt(waiter*& woken) noexcept {
         if (this->on->closed) [[unlikely]] {
             error_of(*this) = failure_channel_closed;
             return true;
         }
         return static_cast<chan_state<T>&>(*this->on).send(source_.get(), woken);
+    }
+    bool may_be_ready() const noexcept {
+        const chan_core& c = *this->on;
+        return c.count != c.capacity || !c.receivers.empty() || c.closed;
     }
     void enlist() noexcept {
         base::value = &source_.get();

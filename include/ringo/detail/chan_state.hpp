@@ -45,7 +45,7 @@ public:
     }
 
     /// Under the lock, while open. False: it must wait.
-    bool send(stored& value, waiter*& woken) noexcept {
+    [[gnu::always_inline]] bool send(stored& value, waiter*& woken) noexcept {
         if (waiter* const r = pop(receivers)) {
             static_cast<recv_waiter<T>*>(r)->slot.emplace(std::move(value));
             woken = r;
@@ -59,7 +59,7 @@ public:
     }
 
     /// Under the lock. False: it must wait. True with an empty slot: closed and drained.
-    bool receive(std::optional<stored>& slot, waiter*& woken) noexcept {
+    [[gnu::always_inline]] bool receive(std::optional<stored>& slot, waiter*& woken) noexcept {
         if (count != 0) {
             stored& oldest = buffer()[first];
             slot.emplace(std::move(oldest));

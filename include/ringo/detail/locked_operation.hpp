@@ -27,19 +27,39 @@ public:
     using Base::self;
     using Base::type;
 
-    bool await_ready() noexcept {
-        goroutine& g = *this_core_state->current;
+    [[gnu::always_inline]] bool await_ready() noexcept {
+        core_state& here = *this_core_state;
+        goroutine& g = *here.current;
         self = &g;
         g.error = 0;
         if (g.cancelled) [[unlikely]] {
             g.error = context_failure(g);
             return true;
         }
-        return op().lock() != nullptr && now();
+        bias_lock* const l = op().lock();
+        if (l == nullptr) [[unlikely]] {
+            return false;
+        }
+        bias_slot* const entered = l->enter(&here);
+        waiter* woken = nullptr;
+        if (op().attempt(woken)) {
+            l->leave(entered);
+            resume(here, woken);
+            return true;
+        }
+        // Nothing comes between this and await_suspend, which leaves the lock.
+        here.entered = entered;
+        return false;
     }
     template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> h) noexcept {
-        return suspend(*h.promise().self, erase(h));
+    void await_suspend(std::coroutine_handle<Promise> h) noexcept {
+        park(*self, erase(h), this);
+        if (bias_lock* const l = op().lock()) [[likely]] {
+            bias_slot* const entered = this_core_state->entered;
+            op().enlist();
+            // Lifetime: from here on another core may resume the goroutine.
+            l->leave(entered);
+        }
     }
     decltype(auto) await_resume() {
         if (self->error != 0) [[unlikely]] {
@@ -50,7 +70,7 @@ public:
     [[noreturn]] void raise() { throw_failure(self->error, type->name); }
 
     /// Does it at once if it can. The lock is not null.
-    bool now() noexcept {
+    [[gnu::always_inline]] bool now() noexcept {
         waiter* woken = nullptr;
         bool ended = false;
         {
@@ -97,32 +117,6 @@ protected:
 
 private:
     Op& op() noexcept { return static_cast<Op&>(*this); }
-
-    [[gnu::noinline]] bool suspend(goroutine& g, frame_handle h) noexcept {
-        self = &g;
-        g.error = 0;
-        if (g.cancelled) [[unlikely]] {
-            g.error = context_failure(g);
-            return false;
-        }
-        if (op().lock() == nullptr) {
-            park(g, h, this);  // for ever, or until it is cancelled
-            return true;
-        }
-        waiter* woken = nullptr;
-        bool ended = false;
-        {
-            const bias_guard guard(*op().lock());
-            ended = op().attempt(woken);
-            if (!ended) {
-                // Lifetime: once the lock is released another core may resume the goroutine.
-                park(g, h, this);
-                op().enlist();
-            }
-        }
-        resume(woken);
-        return !ended;
-    }
 };
 
 }  // namespace ringo::detail

@@ -14,7 +14,7 @@ namespace ringo::detail {
 struct waiter : wait {
     using wait::wait;
 
-    waiter* next = nullptr;
+    waiter* next;  // set when it gets in line
     // What points here; null while in no list; `orphan_link` once the list is gone. Written under
     // the lock; its own goroutine reads it without.
     std::atomic<waiter**> link{nullptr};
@@ -49,6 +49,8 @@ public:
     }
     /// Takes `w` out. False: something else has woken its goroutine.
     bool take(waiter& w) noexcept;
+    /// ... the first, which is there.
+    bool take_front() noexcept;
     /// The first that can be taken; null: there is none.
     waiter* pop() noexcept;
     /// All that can be taken, in order, by `next`.
@@ -69,23 +71,49 @@ private:
 bool claim_select(wait& w) noexcept;
 void resume_slow(waiter& w) noexcept;
 
+/// False: its goroutine has been woken through another waiter. A select has many; the first that
+/// is claimed wins.
+inline bool claim(waiter& w) noexcept { return w.type->wakes != waker::select || claim_select(w); }
+
 inline bool wait_list::take(waiter& w) noexcept {
-    // A select takes part through many waiters; the first that is claimed wins.
-    const bool mine = w.type->wakes != waker::select || claim_select(w);
+    const bool mine = claim(w);
     // Lifetime: last. A select that is taken goes on once it finds that its waiter is in no list.
     remove(w);
     return mine;
 }
 
+inline bool wait_list::take_front() noexcept {
+    waiter& w = *head_;
+    const bool mine = claim(w);
+    head_ = w.next;
+    if (head_ != nullptr) {
+        head_->link.store(&head_, std::memory_order_relaxed);
+    } else {
+        tail_ = &head_;
+    }
+    w.link.store(nullptr, std::memory_order_release);  // last, as in `take`
+    return mine;
+}
+
 inline waiter* wait_list::pop() noexcept {
     while (waiter* const w = head_) {
-        if (take(*w)) [[likely]] {
+        if (take_front()) [[likely]] {
             return w;
         }
     }
     return nullptr;
 }
 
+inline void resume(core_state& here, waiter* w) noexcept {
+    if (w == nullptr) {
+        return;
+    }
+    if (w->type->wakes == waker::goroutine) [[likely]] {
+        wake(here, *w->self);
+    } else {
+        resume_slow(*w);
+    }
+}
 inline void resume(waiter* w) noexcept {
     if (w == nullptr) {
         return;
