@@ -292,9 +292,11 @@ void group::cancel() noexcept {
 
 void group::release() noexcept {
     bool waited = false;
+    bool untold = false;
     {
         const bias_guard guard(lock_);
         waited = idle();
+        untold = error_ && !told_;
         owned_ = false;
         stopped_ = true;
         ++running_;
@@ -303,7 +305,7 @@ void group::release() noexcept {
         if (!waited) {
             panic("task_group: destroyed while members run; await wait() first");
         }
-        if (error_ && !told_ && !is_cancellation(error_)) {
+        if (untold && !is_cancellation(error_)) {
             panic_unhandled(failed_id_, error_);
         }
     }
