@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -479,8 +480,13 @@ TEST_CASE("an_error_after_cancel_is_told") {
 
 TEST_CASE("several_goroutines_may_wait") {
     on_cores([](unsigned cores) -> task<> {
+        // It goes after all who share it: libstdc++ counts them where TSan does not look.
+        const auto error = std::make_exception_ptr(std::runtime_error("for all"));
         task_group g;
-        g.go(fails, "for all");
+        g.go([&error]() -> task<> {
+            co_await yield();
+            std::rethrow_exception(error);
+        });
         std::vector<ringo::join_handle<std::string>> waiters;
         for (unsigned i = 0; i < 8; ++i) {
             waiters.push_back(spawn(ringo::on(i % cores), end_of, std::ref(g)));

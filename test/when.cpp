@@ -413,6 +413,7 @@ TEST_CASE("nested_ones_are_cancelled_without_growing_the_stack") {
             static task<> of(int depth) {
                 if (depth == 0) {
                     co_await ringo::sleep(ringo::duration::max());
+                    co_return;
                 }
                 co_await when_all(of(depth - 1));
             }
