@@ -70,6 +70,71 @@ smoke_echo() {
     [[ $status -eq 0 ]] || die "the server exited with $status after SIGINT"
 }
 
+smoke_prime_sieve() {
+    local said
+    said=$("$dir/prime_sieve" 10 | tr '\n' ' ')
+    [[ $said == "2 3 5 7 11 13 17 19 23 29 " ]] || die "it said: $said"
+}
+
+# All jobs, each once; and after Ctrl-C those that have begun.
+smoke_worker_pool() {
+    local said line last= jobs=0 status=0
+    said=$("$dir/worker_pool" 20 4)
+    [[ $(grep -c '^job ' <<<"$said") -eq 20 && $said == *$'\n20 of 20 jobs done' ]] ||
+        die "it said: $said"
+
+    work=$(mktemp -d)
+    mkfifo "$work/said"
+    env --default-signal=INT "$dir/worker_pool" 1000000 2 >"$work/said" &
+    server=$!
+    exec 3<"$work/said"
+    read -r -t 10 line <&3 || die "it did not start"
+    kill -INT "$server"
+    while read -r -t 10 line <&3; do
+        [[ $line != job\ * ]] || jobs=$((jobs + 1))
+        last=$line
+    done
+    [[ $last == "$((jobs + 1)) of 1000000 jobs done" ]] || die "its last line was: $last"
+    wait "$server" || status=$?
+    server=
+    [[ $status -eq 0 ]] || die "it exited with $status after SIGINT"
+}
+
+# Two clients: what one says the other hears; Ctrl-C closes the room.
+smoke_chat() {
+    local line address status=0
+    work=$(mktemp -d)
+    mkfifo "$work/said"
+    env --default-signal=INT "$dir/chat" 127.0.0.1:0 >"$work/said" &
+    server=$!
+    exec 3<"$work/said"
+    read -r -t 10 line <&3 || die "the server did not start"
+    address=${line#listening }
+    address=${address%% *}
+    [[ $address == 127.0.0.1:* ]] || die "it said: $line"
+
+    exec 4<>"/dev/tcp/127.0.0.1/${address##*:}"
+    read -r -t 10 line <&4 || die "nothing was heard"
+    [[ $line == 127.0.0.1:*" has come" ]] || die "the first heard: $line"
+    exec 5<>"/dev/tcp/127.0.0.1/${address##*:}"
+    read -r -t 10 line <&4 || die "nobody came"
+    [[ $line == 127.0.0.1:*" has come" ]] || die "the first heard: $line"
+    echo "hello" >&5
+    read -r -t 10 line <&4 || die "nothing was heard"
+    [[ $line == 127.0.0.1:*": hello" ]] || die "the first heard: $line"
+    exec 5>&-
+    read -r -t 10 line <&4 || die "nobody went"
+    [[ $line == 127.0.0.1:*" has gone" ]] || die "the first heard: $line"
+
+    kill -INT "$server"
+    while read -r -t 10 line <&3; do :; done
+    [[ $line == closed || -z $line ]] || die "it said: $line"
+    wait "$server" || status=$?
+    server=
+    exec 4>&-
+    [[ $status -eq 0 ]] || die "it exited with $status after SIGINT"
+}
+
 # Counts to its end, and is ended by Ctrl-C.
 smoke_ticker() {
     local said line last= status=0
