@@ -28,12 +28,14 @@ public:
     }
 
     void unlock() noexcept {
-        bias_guard guard(lock);
-        if (waiting.empty()) [[likely]] {
-            locked = false;
-        } else {
-            hand_over(guard);
+        {
+            const bias_guard guard(lock);
+            if (waiting.empty()) [[likely]] {
+                locked = false;
+                return;
+            }
         }
+        hand_over();
     }
 
     static constexpr const char* unlock_of_unlocked = "mutex: unlock of unlocked mutex";
@@ -43,7 +45,7 @@ public:
     wait_list waiting;
 
 private:
-    void hand_over(bias_guard& guard) noexcept;
+    void hand_over() noexcept;
 };
 
 /// Waits for a mutex, or has got it.
