@@ -109,11 +109,14 @@ public:
 
     /// As `send`, for threads that are no core: blocks the thread.
     ///
-    /// throws   channel_closed; std::system_error on the nil channel
+    /// throws   channel_closed: an rvalue's object still holds the value; std::system_error on the
+    ///          nil channel
     /// panics   on a core
-    void send_blocking(T value) const {
-        send_operation<T, sent_rvalue<T>> op(state(), std::move(value));
-        wait_blocking_on(op.on, op, &op.now_or_enlist, "chan send_blocking");
+    void send_blocking(const T& value) const requires std::copy_constructible<T> {
+        wait_blocking(send_operation<T, sent_copy<T>>(state(), value));
+    }
+    void send_blocking(T&& value) const {
+        wait_blocking(send_operation<T, sent_rvalue<T>>(state(), std::move(value)));
     }
 
     /// Ends the channel: what was sent before is received still, then receives are empty; sends
@@ -126,6 +129,10 @@ public:
 
 private:
     chan_state<T>* state() const noexcept { return static_cast<const Self*>(this)->state_; }
+    template <class Op>
+    static void wait_blocking(Op&& op) {
+        wait_blocking_on(op.on, op, &op.now_or_enlist, "chan send_blocking");
+    }
     bool try_now(chan_stored<T>& value) const {
         waiter* woken = nullptr;
         bool sent = false;
