@@ -24,6 +24,7 @@ void wait_group_core::end_one() noexcept {
     }
     // Lifetime: unless it is ownerless, its owner may destroy it from here on.
     if (!could) {
+        this_core_state->current = nullptr;  // its block is gone, so it cannot be named
         panic_negative_wait_group();
     }
     resume_all(woken);
