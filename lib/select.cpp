@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -136,6 +137,18 @@ void fire_arm(wait& w) noexcept {
     if (s.claim(w)) {
         wake(*s.self);
     }
+}
+
+bool selection::claim_slow(wait* winner) noexcept {
+    wait* expected = nullptr;
+    while (!winner_.compare_exchange_weak(expected, winner, std::memory_order_acq_rel)) {
+        if (expected != nullptr && expected != undecided()) {
+            return false;
+        }
+        expected = nullptr;
+        std::this_thread::yield();
+    }
+    return true;
 }
 
 bool selection::attempt_all(waiter*& woken) {

@@ -18,6 +18,7 @@ namespace ringo::detail {
 ///     void enlist() noexcept;                    // under the lock: gets in line
 ///     T value();                                 // the result of a success; without `self`
 ///     static constexpr arm_type arm = make_arm(…)
+/// and may define `void raise()`, which throws with a text of its own.
 /// An attempt may fail by setting error_of(*this) and returning true. Base is `waiter`, or what
 /// the compiled core knows of the operation.
 template <class Op, class Base = waiter>
@@ -63,7 +64,7 @@ public:
     }
     decltype(auto) await_resume() {
         if (self->error != 0) [[unlikely]] {
-            raise();
+            op().raise();
         }
         return op().value();
     }

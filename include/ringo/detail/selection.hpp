@@ -35,10 +35,19 @@ public:
     }
     static void cancel(wait& w) noexcept;
 
-    bool claim(wait& arm) noexcept {
-        wait* expected = nullptr;
-        // acq_rel: of two claims the second sees what the first did.
-        return winner_.compare_exchange_strong(expected, &arm, std::memory_order_acq_rel);
+    bool claim(wait& arm) noexcept { return claim_as(&arm); }
+
+    // An arm that only a system call can end may find that it cannot be done after all. It
+    // claims for the time of that call; all other claims wait for how it went.
+
+    /// False: as claim. Otherwise `decide` follows, with nothing between that blocks or locks.
+    bool try_claim() noexcept { return claim_as(undecided()); }
+    /// takes  the arm, which has won; null: none has
+    void decide(wait* arm) noexcept { winner_.store(arm, std::memory_order_release); }
+    /// One has won, or it was cancelled.
+    bool decided() const noexcept {
+        wait* const w = winner_.load(std::memory_order_acquire);
+        return w != nullptr && w != undecided();
     }
 
 protected:
@@ -54,10 +63,19 @@ protected:
 
 private:
     void withdraw_enlisted() noexcept;
+    static wait* undecided() noexcept { return reinterpret_cast<wait*>(alignof(wait)); }
+
+    bool claim_as(wait* winner) noexcept {
+        wait* expected = nullptr;
+        // acq_rel: of two claims the second sees what the first did.
+        return winner_.compare_exchange_strong(expected, winner, std::memory_order_acq_rel) ||
+               (expected == undecided() && claim_slow(winner));
+    }
+    bool claim_slow(wait* winner) noexcept;
     bool attempt_all(waiter*& woken);
     bool attempt_done() noexcept;
 
-    std::atomic<wait*> winner_{nullptr};  // an arm, or this: cancelled
+    std::atomic<wait*> winner_{nullptr};  // an arm, `undecided`, or this: cancelled
     std::span<wait* const> arms_;
 };
 
