@@ -15,6 +15,7 @@
 #include <ringo/net.hpp>
 #include <ringo/once.hpp>
 #include <ringo/os.hpp>
+#include <ringo/poll.hpp>
 #include <ringo/result.hpp>
 #include <ringo/run.hpp>
 #include <ringo/runtime.hpp>
