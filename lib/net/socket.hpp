@@ -5,8 +5,12 @@
 // read() to copy them out. So a read that is given up has taken nothing, and an idle connection
 // owns no buffer. Receiving pauses while `leases_max` buffers wait. Where pooled buffers don't
 // serve (none left, an old kernel, bulk data), the home receives straight into the reader's
-// buffer; the two never run at once, so the order of the bytes holds. A reader on another core
-// sends itself to the home, and is woken from there.
+// buffer; the two never run at once, so the order of the bytes holds. What has arrived and who
+// reads is under a lock, which costs the home next to nothing.
+//
+// A read in a select takes bytes only once it has won. Where pooled buffers don't serve, the home
+// polls for it instead of receiving, then reads without waiting. A poll, like the multishot
+// receive, stays when its select is over: it takes nothing from anybody.
 //
 // Closing. The descriptor is closed when `close` has been asked for and no operation uses it: the
 // kernel does not cancel operations on close, and reuses the number at once.
@@ -14,6 +18,7 @@
 
 #include "../inbox.hpp"
 
+#include <ringo/detail/bias_lock.hpp>
 #include <ringo/detail/io_operation.hpp>
 #include <ringo/detail/resident.hpp>
 #include <ringo/net/conn.hpp>
@@ -26,10 +31,10 @@
 
 namespace ringo::net::detail {
 
+using ringo::detail::bias_lock;
 using ringo::detail::goroutine;
 using ringo::detail::io_completion;
 using ringo::detail::io_operation;
-using ringo::detail::message;
 using ringo::detail::shard;
 
 class socket final : private ringo::detail::resident {
@@ -60,8 +65,14 @@ public:
 
     /// False: it has ended at once.
     bool read(socket_read& r) noexcept;
-    /// By the reader's core.
     void cancel_read(socket_read& r) noexcept;
+
+    // A read as an arm of a select; under the lock.
+    bias_lock& lock() noexcept { return lock_; }
+    bool attempt_read(socket_read& r) noexcept;
+    void enlist_read(socket_read& r) noexcept;
+    /// ... which this takes.
+    void withdraw_read(socket_read& r) noexcept;
 
     void direct_completed(socket_read& r, const io_completion& c) noexcept;
 
@@ -74,30 +85,33 @@ private:
         explicit receive_operation(socket& s) noexcept;
         socket& owner;
     };
-    struct errand : message {
-        errand(socket& s, socket_read* r, action a) noexcept : message(a), owner(s), reader(r) {}
-        socket& owner;
-        socket_read* reader;
-    };
-    template <void (socket::*Do)(socket_read*) noexcept>
-    void send_home(shard& to, socket_read* r) noexcept;
+    template <class F>
+    void send_home(shard& home, F f) noexcept;
 
     ~socket();
     void close_descriptor() noexcept;
     endpoint name(int (*get)(int, sockaddr*, socklen_t*)) noexcept;
     void core_ends() noexcept override;
 
-    // home core
-    bool begin(socket_read& r) noexcept;
+    // under the lock, any core
+    void check_alone() noexcept;
     bool serve(socket_read& r) noexcept;
-    void receive_for(socket_read& r) noexcept;
-    void received(const io_completion& c) noexcept;
-    void end_read(socket_read& r, int error) noexcept;
-    void take_in(socket_read* r) noexcept;
-    void give_up(socket_read* r) noexcept;
-    void stop_receiving(socket_read*) noexcept;
+    void give_back(std::int32_t first) noexcept;
+    bool read_now(socket_read& r) noexcept;
+    void took(socket_read& r, std::size_t n) noexcept;
+    void end_read(int error) noexcept;
     void drop_leases() noexcept;
+
+    // under the lock, home core
+    void receive() noexcept;
+    void offer() noexcept;
     void settle() noexcept;
+    void leave_home() noexcept;
+
+    // home core
+    void received(const io_completion& c) noexcept;
+    void stop_receiving() noexcept;
+    void send_stop(shard& home) noexcept;
 
     // fixed after start
     int fd_;
@@ -109,16 +123,23 @@ private:
     goroutine* closer_ = nullptr;  // written by who sets closed_bit, before it leaves
 
     // home core
-    receive_operation receive_{*this};
+    receive_operation receive_{*this};  // multishot, or a poll
+
+    // under the lock
+    bias_lock lock_;
     socket_read* reader_ = nullptr;
     std::int32_t first_lease_ = -1;  // the oldest buffer; the others are linked behind it
     std::int32_t last_lease_ = -1;
     std::uint16_t leases_ = 0;
     std::uint32_t taken_ = 0;  // bytes of the oldest buffer that have been read
     int error_ = 0;            // an errno that ends all reading
+    bool receiving_ = false;   // `receive_` is under way
+    bool direct_ = false;      // the kernel receives into the reader's buffer
     bool end_ = false;         // the peer sends no more
     bool starved_ = false;     // the core has no pooled buffer left
     bool bulk_ = false;        // reads are large, and so is what arrives
 };
+
+[[noreturn]] void raise_failure(socket& s, const char* operation, std::uint8_t error);
 
 }  // namespace ringo::net::detail

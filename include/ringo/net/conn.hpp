@@ -2,8 +2,11 @@
 #pragma once
 
 #include <ringo/buffer.hpp>
+#include <ringo/detail/arm.hpp>
+#include <ringo/detail/bias_lock.hpp>
 #include <ringo/detail/io_operation.hpp>
 #include <ringo/detail/operation.hpp>
+#include <ringo/detail/waiter.hpp>
 #include <ringo/net/endpoint.hpp>
 #include <ringo/task.hpp>
 
@@ -25,21 +28,32 @@ extern const ringo::detail::wait_type close_wait;
 
 /// What the compiled core knows of a read. It is served by the core that receives for the socket,
 /// which need not be the reader's.
-class socket_read : public ringo::detail::wait {
+class socket_read : public ringo::detail::waiter {
 public:
     socket_read(socket& s, std::span<std::byte> into) noexcept;
     socket_read(socket_read&& other) noexcept : socket_read(*other.from, other.buffer) {}
+    ~socket_read() {
+        if (keeps_socket) [[unlikely]] {
+            release();
+        }
+    }
 
     bool start() noexcept;
+    ringo::detail::bias_lock* lock() const noexcept;
     [[noreturn]] void raise();
 
     socket* from;
     std::span<std::byte> buffer;
     std::size_t received = 0;
+    bool given_up = false;      // while the kernel receives into `buffer`
+    bool keeps_socket = false;  // leaves it when the conn may be gone
     struct receive_operation : ringo::detail::io_operation {
         explicit receive_operation(socket_read& r) noexcept;
         socket_read& owner;
     } direct;  // receives into `buffer`, where pooled buffers are not used
+
+private:
+    void release() noexcept;
 };
 
 class read_operation : public ringo::detail::operation<read_operation, socket_read> {
@@ -48,19 +62,26 @@ public:
     using socket_read::raise;
     using socket_read::start;
     std::size_t value() const noexcept { return received; }
+
+    static const ringo::detail::arm_type arm;
 };
 
-class socket_write : public ringo::detail::wait {
+class write_poll;
+
+class socket_write : public ringo::detail::waiter {
 public:
     socket_write(socket& s, std::span<const std::byte> what) noexcept;
     socket_write(socket_write&& other) noexcept : socket_write(*other.to, other.data) {}
 
     bool start() noexcept;
     [[noreturn]] void raise();
+    /// Writes without waiting. False: the socket takes nothing now.
+    bool write_now() noexcept;
 
     socket* to;
     std::span<const std::byte> data;
     std::size_t sent = 0;
+    write_poll* polled = nullptr;          // as an arm: tells when the socket takes something
     ringo::detail::shard* home = nullptr;  // whose kernel sends
     struct send_operation : ringo::detail::io_operation {
         explicit send_operation(socket_write& w) noexcept;
@@ -74,6 +95,8 @@ public:
     using socket_write::raise;
     using socket_write::start;
     std::size_t value() const noexcept { return sent; }
+
+    static const ringo::detail::arm_type arm;
 };
 
 class close_operation : public ringo::detail::operation<close_operation> {
@@ -111,10 +134,12 @@ public:
     }
     ~conn();
 
-    /// Waits for bytes, and takes as many as there are and fit.
+    /// Waits for bytes, and takes as many as there are and fit. As an operand of select it takes
+    /// them only once it has won.
     ///
     /// returns  how many; 0: the peer will send no more (or the buffer is empty)
     /// throws   cancelled, deadline_exceeded: no byte was taken; errc::closed
+    /// panics   when another goroutine reads, or the same select twice
     /// core     any; resumes on the same core
     /// cost     no allocation; no system call of its own while the connection is busy
     [[nodiscard]] detail::read_operation read(mutable_buffer buffer);
@@ -125,7 +150,8 @@ public:
     ///          the bytes that were taken in their `bytes()`
     [[nodiscard]] task<> read_exactly(mutable_buffer buffer);
 
-    /// Writes once: as much as the socket takes, at least one byte.
+    /// Writes once: as much as the socket takes, at least one byte. As an operand of select it
+    /// writes only once it has won.
     ///
     /// returns  how many bytes
     /// throws   cancelled, deadline_exceeded: nothing was written; EPIPE, never SIGPIPE

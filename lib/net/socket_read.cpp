@@ -1,0 +1,453 @@
+// The part of a socket that reads.
+#include "socket.hpp"
+
+#include "../shard.hpp"
+
+#include <ringo/detail/arm.hpp>
+#include <ringo/detail/panic.hpp>
+#include <ringo/detail/selection.hpp>
+#include <ringo/error.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <poll.h>
+#include <sys/socket.h>
+
+namespace ringo::net::detail {
+
+using ringo::detail::bias_guard;
+using ringo::detail::claim_select;
+using ringo::detail::context_failure;
+using ringo::detail::error_of;
+using ringo::detail::failure_closed;
+using ringo::detail::io_code;
+using ringo::detail::message;
+using ringo::detail::pooled_buffer;
+using ringo::detail::resume;
+using ringo::detail::selection;
+using ringo::detail::wait;
+using ringo::detail::waiter;
+using ringo::detail::waker;
+
+namespace {
+
+// From here on a read is served by the kernel straight into its buffer, if what arrives is large.
+constexpr std::size_t bulk_bytes = 8192;
+
+socket_read& read_of(wait& w) noexcept { return static_cast<socket_read&>(w); }
+bool is_arm(const wait& w) noexcept { return w.type->wakes == waker::select; }
+
+void cancel_socket_read(wait& w) noexcept { read_of(w).from->cancel_read(read_of(w)); }
+
+}  // namespace
+
+const ringo::detail::wait_type read_wait{"read", &cancel_socket_read};
+
+socket::receive_operation::receive_operation(socket& s) noexcept
+    : io_operation([](io_operation& op, const io_completion& c) noexcept {
+          static_cast<receive_operation&>(op).owner.received(c);
+      }),
+      owner(s) {
+    fd = s.fd_;
+}
+
+// --- reading: any core ---
+
+/// Has the home call `f` with this socket.
+template <class F>
+void socket::send_home(shard& home, F f) noexcept {
+    struct errand : message {
+        errand(socket& s, F&& what)
+            : message([](message& m) noexcept {
+                  auto& self = static_cast<errand&>(m);
+                  socket& owner = self.to;
+                  F work = self.f;
+                  delete &self;
+                  work(owner);
+                  owner.release();
+              }),
+              to(s),
+              f(what) {}
+        socket& to;
+        F f;
+    };
+    retain();
+    home.post(*new errand(*this, std::move(f)));
+}
+
+void socket::send_stop(shard& home) noexcept {
+    send_home(home, [](socket& s) noexcept { s.stop_receiving(); });
+}
+
+bool socket::read(socket_read& r) noexcept {
+    const bias_guard guard(lock_);
+    check_alone();
+    if (serve(r)) {
+        return false;
+    }
+    enlist_read(r);
+    return true;
+}
+
+void socket::cancel_read(socket_read& r) noexcept {
+    {
+        const bias_guard guard(lock_);
+        if (reader_ != &r) {
+            return;  // served in the meantime
+        }
+        if (!direct_) {
+            reader_ = nullptr;
+        }
+        r.given_up = direct_;
+    }
+    if (!r.given_up) {
+        ringo::detail::give_up(r);
+        return;
+    }
+    // Its completion says whether bytes had come. Lifetime: it may come first, and `r` be gone.
+    const auto cancel = [&r](socket& s) noexcept {
+        const bias_guard guard(s.lock_);
+        if (s.reader_ == &r && r.given_up) {
+            shard::here().io().cancel(r.direct);
+        }
+    };
+    shard* const home = home_.load(std::memory_order_acquire);
+    if (home == shard::this_thread()) {
+        cancel(*this);
+    } else {
+        send_home(*home, cancel);
+    }
+}
+
+void socket::withdraw_read(socket_read& r) noexcept {
+    const bias_guard guard(lock_);
+    if (reader_ == &r) {
+        reader_ = nullptr;
+    }
+}
+
+// --- reading: under the lock, any core ---
+
+/// A read whose select has ended otherwise is no reader any more.
+void socket::check_alone() noexcept {
+    if (reader_ == nullptr) {
+        return;
+    }
+    if (!is_arm(*reader_) || !reader_->select->decided()) {
+        ringo::detail::panic("conn: read while another goroutine reads");
+    }
+    reader_ = nullptr;
+}
+
+bool socket::attempt_read(socket_read& r) noexcept {
+    if (r.buffer.empty()) {
+        return true;
+    }
+    check_alone();
+    return read_now(r);
+}
+
+void socket::enlist_read(socket_read& r) noexcept {
+    check_alone();  // a select may read twice
+    reader_ = &r;
+    shard& here = shard::here();
+    shard* home = nullptr;
+    if (home_.compare_exchange_strong(home, &here, std::memory_order_acq_rel)) {
+        here.add_resident(*this);
+        home = &here;
+    }
+    if (home != &here || is_arm(r)) {
+        // Lifetime: others end it, or its select, and may close the conn before it leaves.
+        retain();
+        r.keeps_socket = true;
+    }
+    if (home == &here) {
+        receive();
+    } else if (!receiving_) {
+        send_home(*home, [](socket& s) noexcept {
+            const bias_guard guard(s.lock_);
+            s.receive();
+        });
+    }
+}
+
+/// Gives a reader what has arrived; false when it must wait.
+bool socket::serve(socket_read& r) noexcept {
+    if (closed()) {
+        error_of(r) = failure_closed;
+        return true;
+    }
+    if (leases_ != 0) {
+        auto& io = home_.load(std::memory_order_relaxed)->io();
+        std::int32_t emptied = -1;
+        bulk_ = r.buffer.size() >= bulk_bytes && leases_ > 1;
+        while (leases_ != 0 && r.received < r.buffer.size()) {
+            pooled_buffer& b = io.buffer(first_lease_);
+            const std::size_t n =
+                std::min<std::size_t>(b.length - taken_, r.buffer.size() - r.received);
+            std::memcpy(r.buffer.data() + r.received, b.data + taken_, n);
+            r.received += n;
+            taken_ += static_cast<std::uint32_t>(n);
+            if (taken_ == b.length) {
+                emptied = std::exchange(first_lease_, std::exchange(b.next, emptied));
+                taken_ = 0;
+                --leases_;
+            }
+        }
+        give_back(emptied);
+        return true;
+    }
+    error_of(r) = static_cast<std::uint8_t>(error_);
+    return error_ != 0 || end_;
+}
+
+/// Gives the home's buffers back that are linked from `first` on.
+void socket::give_back(std::int32_t first) noexcept {
+    shard& home = *home_.load(std::memory_order_relaxed);
+    auto here = [first](socket&) mutable noexcept {
+        auto& io = shard::here().io();
+        while (first >= 0) {
+            io.give_back(std::exchange(first, io.buffer(first).next));
+        }
+    };
+    if (&home == shard::this_thread()) {
+        here(*this);
+    } else if (first >= 0) {
+        send_home(home, here);
+    }
+}
+
+/// As serve; what the kernel still has is there, too.
+bool socket::read_now(socket_read& r) noexcept {
+    if (serve(r)) {
+        return true;
+    }
+    // What is being received comes first.
+    if (receiving_ && receive_.code != io_code::poll) {
+        return false;
+    }
+    if (!enter()) {
+        error_of(r) = failure_closed;
+        return true;
+    }
+    const ::ssize_t n = ::recv(fd_, r.buffer.data(), r.buffer.size(), MSG_DONTWAIT);
+    const int error = errno;
+    leave();
+    if (n >= 0) {
+        took(r, static_cast<std::size_t>(n));
+        return true;
+    }
+    if (error == EAGAIN || error == EINTR) {
+        return false;
+    }
+    error_ = error;
+    error_of(r) = static_cast<std::uint8_t>(error);
+    return true;
+}
+
+/// A read has received `n` bytes without pooled buffers.
+void socket::took(socket_read& r, std::size_t n) noexcept {
+    r.received = n;
+    end_ = n == 0;
+    bulk_ = n >= bulk_bytes / 2;
+}
+
+void socket::end_read(int error) noexcept {
+    socket_read& r = *std::exchange(reader_, nullptr);
+    if (!is_arm(r) || claim_select(r)) {
+        error_of(r) = static_cast<std::uint8_t>(error);
+        resume(&r);
+    }
+}
+
+// --- reading: under the lock, the home core ---
+
+/// Has the kernel receive for a reader that waits, unless it does.
+void socket::receive() noexcept {
+    if (reader_ == nullptr || receiving_ || direct_ ||
+        home_.load(std::memory_order_relaxed) != shard::this_thread()) {
+        return;
+    }
+    auto& io = shard::here().io();
+    if (!enter()) {
+        end_read(failure_closed);
+        settle();
+        return;
+    }
+    socket_read& r = *reader_;
+    const bool pooled = io.has_multishot() && !std::exchange(starved_, false) &&
+                        !(bulk_ && r.buffer.size() >= bulk_bytes);
+    if (!pooled && !is_arm(r)) {
+        direct_ = true;
+        io.start(r.direct);
+        return;
+    }
+    receiving_ = true;
+    receive_.code = pooled ? io_code::receive_multishot : io_code::poll;
+    receive_.length = pooled ? 0 : POLLIN;
+    io.start(receive_);
+}
+
+/// Something may have come for the reader.
+void socket::offer() noexcept {
+    socket_read& r = *reader_;
+    bool done = false;
+    if (!is_arm(r)) {
+        done = serve(r);
+    } else if (selection& s = *r.select; s.try_claim()) {
+        done = read_now(r);
+        s.decide(done ? &r : nullptr);
+    } else {
+        reader_ = nullptr;  // its select has ended otherwise
+        return;
+    }
+    if (done) {
+        reader_ = nullptr;
+        resume(&r);
+    } else {
+        receive();
+    }
+}
+
+/// Leaves its home for good, when it is closed and nothing arrives in pooled buffers any more.
+/// A read may find that: it made its core the home while another core closed the socket.
+void socket::settle() noexcept {
+    if (closed() && receive_.idle() &&
+        home_.load(std::memory_order_relaxed) == shard::this_thread()) {
+        leave_home();
+    }
+}
+
+/// What had arrived and was not read is lost with the core.
+void socket::leave_home() noexcept {
+    if (leases_ != 0) {
+        drop_leases();
+        error_ = ECANCELED;
+    }
+    shard::here().remove_resident(*this);
+    home_.store(nullptr, std::memory_order_release);
+}
+
+void socket::drop_leases() noexcept {
+    if (std::exchange(leases_, 0) != 0) {
+        give_back(first_lease_);
+    }
+    taken_ = 0;
+}
+
+// --- reading: the home core ---
+
+void socket::received(const io_completion& c) noexcept {
+    {
+        const bias_guard guard(lock_);
+        auto& io = shard::here().io();
+        receiving_ = c.more;
+        if (c.buffer >= 0 && c.result > 0) {
+            io.buffer(c.buffer).next = -1;
+            (leases_ == 0 ? first_lease_ : io.buffer(last_lease_).next) = c.buffer;
+            last_lease_ = c.buffer;
+            ++leases_;
+        } else if (c.buffer >= 0) {
+            io.give_back(c.buffer);
+        }
+        if (c.result == 0) {
+            end_ = true;
+        } else if (c.result == -ENOBUFS) {
+            starved_ = true;
+        } else if (c.result < 0 && c.result != -ECANCELED && c.result != -EINTR) {
+            error_ = -c.result;
+        }
+        if (reader_ != nullptr) {
+            offer();
+        } else if (leases_ >= leases_max && c.more) {
+            io.cancel(receive_);
+        }
+        if (!c.more) {
+            settle();
+        }
+    }
+    if (!c.more) {
+        leave();
+    }
+}
+
+void socket::direct_completed(socket_read& r, const io_completion& c) noexcept {
+    {
+        const bias_guard guard(lock_);
+        direct_ = false;
+        if (c.result == -EINTR || c.result == -EAGAIN) {
+            receive();
+        } else if (c.result <= 0 && closed()) {
+            end_read(failure_closed);  // whichever came first: the cancel or what close did
+        } else if (c.result == -ECANCELED) {
+            end_read(context_failure(*r.self));
+        } else if (c.result < 0) {
+            error_ = -c.result;
+            end_read(error_);
+        } else {
+            took(r, static_cast<std::size_t>(c.result));
+            end_read(0);
+        }
+    }
+    leave();
+}
+
+void socket::stop_receiving() noexcept {
+    {
+        const bias_guard guard(lock_);
+        if (home_.load(std::memory_order_relaxed) != shard::this_thread()) {
+            return;  // it left its home while this was on its way
+        }
+        drop_leases();
+        if (direct_) {
+            shard::here().io().cancel(reader_->direct);
+        } else if (reader_ != nullptr) {
+            end_read(failure_closed);
+        }
+        settle();
+    }
+    shard::here().io().cancel(receive_);
+}
+
+void socket::core_ends() noexcept {
+    const bias_guard guard(lock_);
+    leave_home();
+}
+
+// --- the operation ---
+
+socket_read::receive_operation::receive_operation(socket_read& r) noexcept
+    : io_operation([](io_operation& op, const io_completion& c) noexcept {
+          socket_read& reader = static_cast<receive_operation&>(op).owner;
+          reader.from->direct_completed(reader, c);
+      }),
+      owner(r) {
+    code = io_code::receive;
+    fd = r.from->descriptor();
+    address = r.buffer.data();
+    length = static_cast<std::uint32_t>(std::min<std::size_t>(r.buffer.size(), 1U << 30));
+}
+
+socket_read::socket_read(socket& s, std::span<std::byte> into) noexcept
+    : waiter(read_wait), from(&s), buffer(into), direct(*this) {}
+
+void socket_read::release() noexcept { from->release(); }
+
+bias_lock* socket_read::lock() const noexcept { return &from->lock(); }
+
+bool socket_read::start() noexcept { return !buffer.empty() && from->read(*this); }
+
+const ringo::detail::arm_type read_operation::arm{
+    {"select", nullptr, nullptr, waker::select},
+    [](wait& w) noexcept { return read_of(w).lock(); },
+    [](wait& w, waiter*&) noexcept { return read_of(w).from->attempt_read(read_of(w)); },
+    [](wait& w) noexcept { read_of(w).from->enlist_read(read_of(w)); },
+    [](wait& w) noexcept { read_of(w).from->withdraw_read(read_of(w)); },
+};
+
+void socket_read::raise() { raise_failure(*from, "read", self->error); }
+
+}  // namespace ringo::net::detail
