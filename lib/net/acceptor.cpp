@@ -11,21 +11,27 @@
 #include <cerrno>
 #include <utility>
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 namespace ringo::net::detail {
 
-using ringo::detail::context_failure;
+using ringo::detail::bias_guard;
+using ringo::detail::cancel_waiter;
+using ringo::detail::error_of;
 using ringo::detail::failure_closed;
 using ringo::detail::io_code;
 using ringo::detail::io_completion;
 using ringo::detail::io_operation;
 using ringo::detail::message;
+using ringo::detail::orphan;
 using ringo::detail::shard;
 using ringo::detail::timer_entry;
 using ringo::detail::wait;
-using ringo::detail::wake;
+using ringo::detail::waiter;
+using ringo::detail::withdraw_waiter;
+using ringo::detail::woken_list;
 
 namespace {
 
@@ -33,9 +39,13 @@ namespace {
 constexpr std::int64_t pause_ns_first = 5'000'000;
 constexpr std::int64_t pause_ns_max = 1'000'000'000;
 
-void cancel_socket_accept(wait& w) noexcept {
-    auto& a = static_cast<socket_accept&>(w);
-    a.from->cancel_accept(a);
+socket_accept& accept_of(wait& w) noexcept { return static_cast<socket_accept&>(w); }
+
+void cancel_accept(wait& w) noexcept {
+    cancel_waiter(accept_of(w), accept_of(w).line->lock, accept_of(w).line->waiting);
+}
+void withdraw_accept(wait& w) noexcept {
+    withdraw_waiter(accept_of(w), accept_of(w).line->lock, accept_of(w).line->waiting);
 }
 
 /// Whether the failure is of one connection, and the next may do better.
@@ -65,11 +75,12 @@ bool out_of_resources(int error) noexcept {
 
 }  // namespace
 
-const ringo::detail::wait_type accept_wait{"accept", &cancel_socket_accept};
+const ringo::detail::wait_type accept_wait{"accept", &cancel_accept};
 
 const ringo::detail::wait_type acceptor::pause_timer::pause_wait{
     "pause", nullptr, [](wait& t) noexcept {
         acceptor& self = static_cast<pause_timer&>(t).owner;
+        const bias_guard guard(self.line.lock);
         self.pausing_ = false;
         self.rearm();
     }};
@@ -87,6 +98,7 @@ acceptor::pause_timer::pause_timer(acceptor& a) noexcept : timer_entry(pause_wai
 acceptor::acceptor(int descriptor, endpoint where) noexcept : fd_(descriptor), local_(where) {}
 
 acceptor::~acceptor() {
+    orphan(line.lock, line.waiting);
     for (const int fd : ready_) {
         ::close(fd);
     }
@@ -102,203 +114,199 @@ void acceptor::release() noexcept {
 // --- any core ---
 
 struct acceptor::errand : message {
-    errand(acceptor& s, socket_accept* a, action f) noexcept : message(f), owner(s), waiter(a) {}
-    acceptor& owner;
-    socket_accept* waiter;
-};
+    errand(acceptor& to, void (acceptor::*what)() noexcept) noexcept
+        : message(&errand::done), owner(to), work(what) {}
 
-template <void (acceptor::*Do)(socket_accept*) noexcept>
-void acceptor::send_home(shard& to, socket_accept* a) noexcept {
-    references_.fetch_add(1, std::memory_order_relaxed);
-    to.post(*new errand(*this, a, [](message& m) noexcept {
+    static void done(message& m) noexcept {
         auto& self = static_cast<errand&>(m);
         acceptor& owner = self.owner;
-        socket_accept* const waiter = self.waiter;
+        const auto work = self.work;
         delete &self;
-        (owner.*Do)(waiter);
+        (owner.*work)();
         owner.release();
-    }));
-}
+    }
 
-bool acceptor::accept(socket_accept& a) noexcept {
-    if (closed_.load(std::memory_order_acquire)) {
-        a.self->error = failure_closed;
-        return false;
-    }
-    shard& here = shard::here();
-    shard* home = nullptr;
-    // seq_cst: pairs with close(). We make a home, then look whether it is closed; it closes, then
-    // looks for a home. One of the two sees the other.
-    if (home_.compare_exchange_strong(home, &here, std::memory_order_seq_cst)) {
-        here.add_resident(*this);
-        home = &here;
-    }
-    if (home == &here) {
-        return begin(a);
-    }
-    send_home<&acceptor::take_in>(*home, &a);
-    return true;
-}
+    acceptor& owner;
+    void (acceptor::*work)() noexcept;
+};
 
-void acceptor::cancel_accept(socket_accept& a) noexcept {
-    shard* const home = home_.load(std::memory_order_acquire);
-    if (home == shard::this_thread()) {
-        give_up(&a);
-    } else if (home != nullptr) {
-        send_home<&acceptor::give_up>(*home, &a);
-    }
+void acceptor::send_home(shard& to, void (acceptor::*work)() noexcept) noexcept {
+    references_.fetch_add(1, std::memory_order_relaxed);
+    to.post(*new errand(*this, work));
 }
 
 void acceptor::close() noexcept {
-    if (closed_.exchange(true, std::memory_order_seq_cst)) {
+    woken_list woken;
+    shard* home = nullptr;
+    {
+        const bias_guard guard(line.lock);
+        if (std::exchange(closed_, true)) {
+            return;
+        }
+        // New connections are refused from here on, and the address is free, not only from the
+        // last reference on.
+        ::shutdown(fd_, SHUT_RDWR);
+        end_all(failure_closed, woken);
+        home = home_;
+    }
+    woken.resume_all();
+    if (home == nullptr) {
         return;
     }
-    // New connections are refused from here on, and the address is free, not only from the last
-    // reference on.
-    ::shutdown(fd_, SHUT_RDWR);
-    shard* const home = home_.load(std::memory_order_seq_cst);
-    if (home == shard::this_thread() && home != nullptr) {
-        stop(nullptr);
-    } else if (home != nullptr) {
-        send_home<&acceptor::stop>(*home, nullptr);
+    if (home == shard::this_thread()) {
+        stop();
+    } else {
+        send_home(*home, &acceptor::stop);
     }
 }
 
-// --- the home core ---
+// --- under the lock ---
 
-bool acceptor::begin(socket_accept& a) noexcept {
-    if (closed_.load(std::memory_order_seq_cst)) {
-        a.self->error = failure_closed;
-        settle();
-        return false;
+bool acceptor::attempt(socket_accept& a) noexcept {
+    if (closed_) {
+        error_of(a) = failure_closed;
+        return true;
     }
     if (!ready_.empty()) {
         a.accepted = ready_.front();
         ready_.pop_front();
-        return false;
+        return true;
     }
-    a.next = nullptr;
-    *last_ = &a;
-    last_ = &a.next;
-    rearm();
-    return true;
+    // What the kernel accepts for those in line is theirs.
+    if (!armed_ && !pausing_ && line.waiting.empty()) {
+        a.accepted = accept_now();
+    }
+    return a.accepted >= 0;
 }
 
-void acceptor::take_in(socket_accept* a) noexcept {
-    if (!begin(*a)) {
-        wake(*a->self);
+/// A connection that waits in the kernel's queue, or a negative number.
+int acceptor::accept_now() const noexcept {
+    // The descriptor blocks, but nobody else accepts from it.
+    pollfd p{.fd = fd_, .events = POLLIN, .revents = 0};
+    return ::poll(&p, 1, 0) == 1 && p.revents == POLLIN
+               ? ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC)
+               : -1;
+}
+
+void acceptor::enlist(socket_accept& a) noexcept {
+    line.waiting.push_back(a);
+    shard& here = shard::here();
+    if (home_ == nullptr) {
+        here.add_resident(*this);
+        home_ = &here;
+    }
+    if (home_ == &here) {
+        rearm();
+    } else if (!armed_) {
+        send_home(*home_, &acceptor::start);
     }
 }
+
+void acceptor::end_all(int error, woken_list& woken) noexcept {
+    while (waiter* const w = line.waiting.pop()) {
+        error_of(*w) = static_cast<std::uint8_t>(error);
+        woken.add(*w);
+    }
+}
+
+// --- under the lock, the home core ---
 
 void acceptor::rearm() noexcept {
-    if (!io_.idle() || pausing_ || first_ == nullptr || closed_.load(std::memory_order_acquire)) {
+    if (armed_ || pausing_ || closed_ || line.waiting.empty() || home_ != shard::this_thread()) {
         return;
     }
     auto& kernel = shard::here().io();
     io_.code = kernel.has_multishot() ? io_code::accept_multishot : io_code::accept;
     references_.fetch_add(1, std::memory_order_relaxed);
+    armed_ = true;
     kernel.start(io_);
 }
 
-void acceptor::end(socket_accept& a, int error) noexcept {
-    a.self->error = static_cast<std::uint8_t>(error);
-    wake(*a.self);
-}
-
-void acceptor::accepted(const io_completion& c) noexcept {
-    if (c.result >= 0) {
-        pause_ns_ = 0;
-        if (first_ != nullptr) {
-            socket_accept& a = *first_;
-            first_ = a.next;
-            if (first_ == nullptr) {
-                last_ = &first_;
-            }
-            a.accepted = c.result;
-            end(a, 0);
-        } else if (closed_.load(std::memory_order_acquire)) {
-            ::close(c.result);
-        } else {
-            ready_.push_back(c.result);
-            if (ready_.size() >= waiting_max) {
-                shard::here().io().cancel(io_);
-            }
-        }
-    } else if (c.result != -ECANCELED) {
-        failed(-c.result);
-    }
-    if (!c.more) {
-        rearm();
-        settle();
-        release();
-    }
-}
-
-void acceptor::failed(int error) noexcept {
+void acceptor::failed(int error, woken_list& woken) noexcept {
     if (out_of_resources(error)) {
         // Trying at once would spin: the connection stays in the kernel's queue.
         pause_ns_ = std::clamp(pause_ns_ * 2, pause_ns_first, pause_ns_max);
         pause_.deadline_ns = shard::here().now_ns() + pause_ns_;
         pausing_ = true;
         shard::here().timers.add(pause_);
-    } else if (closed_.load(std::memory_order_acquire)) {
-        end_all(failure_closed);  // close() is what the kernel complains about
-    } else if (!passes(error)) {
-        end_all(error);
+    } else if (!closed_ && !passes(error)) {  // close() itself makes the kernel complain
+        end_all(error, woken);
     }
 }
 
-void acceptor::give_up(socket_accept* a) noexcept {
-    for (socket_accept** link = &first_; *link != nullptr; link = &(*link)->next) {
-        if (*link == a) {
-            *link = a->next;
-            if (*link == nullptr) {
-                last_ = link;
-            }
-            end(*a, context_failure(*a->self));
-            return;
-        }
-    }
-}
-
-void acceptor::end_all(int error) noexcept {
-    for (socket_accept* a = std::exchange(first_, nullptr); a != nullptr;) {
-        socket_accept* const next = a->next;
-        end(*a, error);
-        a = next;
-    }
-    last_ = &first_;
-}
-
-void acceptor::stop(socket_accept*) noexcept {
-    if (home_.load(std::memory_order_relaxed) != shard::this_thread()) {
-        return;  // it left its home while this was on its way
-    }
-    end_all(failure_closed);
-    settle();
-    shard::here().io().cancel(io_);
-}
-
-/// Leaves its home for good, when it is closed and the kernel accepts no more for it. An accept
-/// may find that: it made its core the home while another core closed the listener.
+/// Leaves its home for good, when it is closed and the kernel accepts no more for it.
 void acceptor::settle() noexcept {
-    if (closed_.load(std::memory_order_acquire) && io_.idle() &&
-        home_.load(std::memory_order_relaxed) == shard::this_thread()) {
-        core_ends();
+    if (closed_ && !armed_ && home_ == shard::this_thread()) {
+        leave_home();
     }
 }
 
-void acceptor::core_ends() noexcept {
+void acceptor::leave_home() noexcept {
     if (std::exchange(pausing_, false)) {
         shard::here().timers.remove(pause_);
     }
     shard::here().remove_resident(*this);
-    home_.store(nullptr, std::memory_order_release);
+    home_ = nullptr;
+}
+
+// --- the home core ---
+
+void acceptor::accepted(const io_completion& c) noexcept {
+    woken_list woken;
+    {
+        const bias_guard guard(line.lock);
+        armed_ = c.more;
+        if (c.result >= 0) {
+            pause_ns_ = 0;
+            if (waiter* const w = line.waiting.pop()) {
+                static_cast<socket_accept*>(w)->accepted = c.result;
+                woken.add(*w);
+            } else if (closed_) {
+                ::close(c.result);
+            } else {
+                ready_.push_back(c.result);
+                if (ready_.size() >= waiting_max) {
+                    shard::here().io().cancel(io_);
+                }
+            }
+        } else if (c.result != -ECANCELED) {
+            failed(-c.result, woken);
+        }
+        if (!c.more) {
+            rearm();
+            settle();
+        }
+    }
+    woken.resume_all();
+    if (!c.more) {
+        release();
+    }
+}
+
+void acceptor::start() noexcept {
+    const bias_guard guard(line.lock);
+    rearm();
+}
+
+void acceptor::stop() noexcept {
+    {
+        const bias_guard guard(line.lock);
+        if (home_ != shard::this_thread()) {
+            return;  // it left its home while this was on its way
+        }
+        settle();
+    }
+    shard::here().io().cancel(io_);
+}
+
+void acceptor::core_ends() noexcept {
+    const bias_guard guard(line.lock);
+    leave_home();
 }
 
 // --- operations ---
 
-socket_accept::socket_accept(acceptor& a) noexcept : wait(accept_wait), from(&a) {}
+socket_accept::socket_accept(acceptor& a) noexcept : waiter(accept_wait), from(&a), line(&a.line) {}
 
 socket_accept::~socket_accept() {
     if (accepted >= 0) {
@@ -306,7 +314,10 @@ socket_accept::~socket_accept() {
     }
 }
 
-bool socket_accept::start() noexcept { return from->accept(*this); }
+bool socket_accept::attempt(waiter*&) noexcept { return from->attempt(*this); }
+void socket_accept::enlist() noexcept { from->enlist(*this); }
+
+const ringo::detail::arm_type accept_operation::arm = make_arm(&withdraw_accept);
 
 void socket_accept::raise() {
     ringo::detail::throw_failure(self->error,

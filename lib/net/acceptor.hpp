@@ -1,7 +1,7 @@
 // The state behind a listener.
 //
-// The core of the first accept is its home: there the kernel accepts, there descriptors wait for
-// who takes them, and there the waiting accepts of all cores stand in one line.
+// The core of the first accept that waits is its home: there the kernel accepts. Under the lock are
+// the descriptors that nobody has taken, and the one line in which the accepts of all cores wait.
 #pragma once
 
 #include "../inbox.hpp"
@@ -9,6 +9,7 @@
 #include <ringo/detail/io_operation.hpp>
 #include <ringo/detail/resident.hpp>
 #include <ringo/detail/timer.hpp>
+#include <ringo/detail/waiter.hpp>
 #include <ringo/net/endpoint.hpp>
 #include <ringo/net/listener.hpp>
 
@@ -25,11 +26,15 @@ public:
     acceptor& operator=(const acceptor&) = delete;
 
     // --- any core ---
-    bool accept(socket_accept& a) noexcept;
-    void cancel_accept(socket_accept& a) noexcept;
     void close() noexcept;
     void release() noexcept;
     const endpoint& local() const noexcept { return local_; }
+
+    // under the line's lock
+    bool attempt(socket_accept& a) noexcept;
+    void enlist(socket_accept& a) noexcept;
+
+    accept_line line;
 
 private:
     static constexpr std::size_t waiting_max = 128;  // descriptors that nobody has taken
@@ -44,40 +49,42 @@ private:
         acceptor& owner;
     };
     struct errand;
-    template <void (acceptor::*Do)(socket_accept*) noexcept>
-    void send_home(ringo::detail::shard& to, socket_accept* a) noexcept;
+    void send_home(ringo::detail::shard& to, void (acceptor::*work)() noexcept) noexcept;
 
     ~acceptor();
     void core_ends() noexcept override;
 
     // home core
-    bool begin(socket_accept& a) noexcept;
-    void take_in(socket_accept* a) noexcept;
-    void give_up(socket_accept* a) noexcept;
-    void stop(socket_accept*) noexcept;
     void accepted(const ringo::detail::io_completion& c) noexcept;
-    void failed(int error) noexcept;
+    void start() noexcept;
+    void stop() noexcept;
+
+    // under the line's lock
+    int accept_now() const noexcept;
+    void end_all(int error, ringo::detail::woken_list& woken) noexcept;
+    // ... on the home core
+    void failed(int error, ringo::detail::woken_list& woken) noexcept;
     void rearm() noexcept;
-    void end(socket_accept& a, int error) noexcept;
-    void end_all(int error) noexcept;
     void settle() noexcept;
+    void leave_home() noexcept;
 
     // fixed after start
     const int fd_;
     const endpoint local_;
 
     // any core
-    std::atomic<ringo::detail::shard*> home_{nullptr};
     std::atomic<std::uint32_t> references_{1};  // the listener, errands, the kernel's operation
-    std::atomic<bool> closed_{false};
 
     // home core
     accept_io io_{*this};
     pause_timer pause_{*this};
+
+    // under the line's lock
+    ringo::detail::shard* home_ = nullptr;
+    bool closed_ = false;
+    bool armed_ = false;  // `io_` is under way
     bool pausing_ = false;
     std::int64_t pause_ns_ = 0;  // how long the next one is
-    socket_accept* first_ = nullptr;
-    socket_accept** last_ = &first_;
     std::deque<int> ready_;
 };
 

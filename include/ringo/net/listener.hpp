@@ -1,7 +1,10 @@
 // listen and accept: the server's side of a connection.
 #pragma once
 
+#include <ringo/detail/bias_lock.hpp>
+#include <ringo/detail/locked_operation.hpp>
 #include <ringo/detail/operation.hpp>
+#include <ringo/detail/waiter.hpp>
 #include <ringo/net/conn.hpp>
 #include <ringo/net/endpoint.hpp>
 
@@ -14,29 +17,38 @@ namespace detail {
 
 class acceptor;
 
+/// Where accepts wait, in order.
+struct accept_line {
+    ringo::detail::bias_lock lock;
+    ringo::detail::wait_list waiting;
+};
+
 extern const ringo::detail::wait_type accept_wait;
 
 /// What the compiled core knows of an accept, served by the core that listens.
-class socket_accept : public ringo::detail::wait {
+class socket_accept : public ringo::detail::waiter {
 public:
     explicit socket_accept(acceptor& a) noexcept;
     socket_accept(socket_accept&& other) noexcept : socket_accept(*other.from) {}
     ~socket_accept();
 
-    bool start() noexcept;
+    ringo::detail::bias_lock* lock() const noexcept { return &line->lock; }
+    bool attempt(ringo::detail::waiter*& woken) noexcept;
+    void enlist() noexcept;
     [[noreturn]] void raise();
 
     acceptor* from;
+    accept_line* line;  // of `from`, which may be gone when an accept leaves it
     int accepted = -1;  // a descriptor that nobody has taken yet
-    socket_accept* next = nullptr;
 };
 
-class accept_operation : public ringo::detail::operation<accept_operation, socket_accept> {
+class accept_operation : public ringo::detail::locked_operation<accept_operation, socket_accept> {
 public:
-    using operation::operation;
+    using locked_operation::locked_operation;
     using socket_accept::raise;
-    using socket_accept::start;
     conn value() { return conn(std::exchange(accepted, -1)); }
+
+    static const ringo::detail::arm_type arm;
 };
 
 }  // namespace detail
@@ -60,11 +72,11 @@ public:
     }
     ~listener();
 
-    /// Waits for the next connection. Waiting goroutines are served in order.
+    /// Waits for the next connection. Waiting goroutines, selects among them, are served in order.
     ///
     /// throws   cancelled, deadline_exceeded: no connection was taken; errc::closed. Running out
     ///          of descriptors is no error: accepting pauses for 5 ms to 1 s, and goes on
-    /// core     any; the listener's connections arrive on the core that accepts first
+    /// core     any; the listener's connections arrive on the core that waits first
     /// follows  Go net.Listener.Accept
     [[nodiscard]] detail::accept_operation accept();
 
