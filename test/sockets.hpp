@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "conformance/placements.hpp"
+
 #include <ringo/ringo.hpp>
 
 #include <cstddef>
@@ -56,14 +58,6 @@ inline std::string own_address() {
     const auto pid = static_cast<unsigned>(::getpid());
     return "127." + std::to_string(1 + (pid >> 16) % 254) + '.' + std::to_string(pid >> 8 & 255) +
            '.' + std::to_string(pid & 255) + ":0";
-}
-
-/// Lets the others run until `condition()`.
-template <class Condition>
-ringo::task<> until(Condition condition) {
-    while (!condition()) {
-        co_await ringo::yield();
-    }
 }
 
 inline ringo::task<> yield_times(int n) {

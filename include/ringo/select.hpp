@@ -304,8 +304,9 @@ auto make_select(Operands&& o, std::index_sequence<I...>) {
 /// Waits until one of its operands can be done, and does that one; the others have no effect.
 /// Among several that are ready the choice is uniformly random. Without operands: waits for ever.
 ///
-/// takes    operations, each made in the call (sends and receives, sleep, ctx.done(), …), or
-///          objects that have one (a join handle, …); as the last one possibly `otherwise`
+/// takes    operations, each made in the call (sends and receives, sleep, ctx.done(), accept, a
+///          conn's read and write_some, poll, …), or objects that have one (a join handle, …); as
+///          the last one possibly `otherwise`
 /// returns  awaited: a std::variant of the operations' results, in order; std::monostate for
 ///          those without; otherwise_t when nothing was ready and `otherwise` was given
 /// throws   what the operation that won throws; cancelled, deadline_exceeded: none had an effect.
