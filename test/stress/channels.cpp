@@ -407,27 +407,15 @@ private:
         }
     }
     task<bool> send_by_select(chan<T> c, T& v, generator& random) {
-        switch (random() % 4) {
-            case 0: {
-                const auto r =
-                    co_await select(c.send(std::move(v)), ringo::sleep(short_time(random)));
-                co_return r.index() == 0;
-            }
-            case 1: {
-                const auto r = co_await select(c.send(std::move(v)), otherwise);
-                co_return r.index() == 0;
-            }
-            case 2: {
-                auto h = spawn(somewhere(random), nap, short_time(random));
-                const auto r = co_await select(h, c.send(std::move(v)));
-                co_return r.index() == 1;
-            }
-            default: {
-                const auto scope = doomed(random);
-                const auto r = co_await select(scope->ctx().done(), c.send(std::move(v)));
-                co_return r.index() == 1;
-            }
+        if (random() % 4 == 0) {
+            const auto r = co_await select(c.send(std::move(v)), otherwise);
+            co_return r.index() == 0;
         }
+        const auto scope = doomed(random);
+        auto h = spawn(somewhere(random), nap, short_time(random));
+        const auto r = co_await select(h, c.send(std::move(v)), scope->ctx().done(),
+                                       ringo::sleep(short_time(random)));
+        co_return r.index() == 1;
     }
 
     /// Sends one value, or fails to. throws: when the goroutine is cancelled
@@ -501,42 +489,24 @@ private:
         }
     }
     task<std::optional<T>> recv_by_select(chan<T> c, generator& random) {
-        switch (random() % 4) {
-            case 0: {
-                auto r = co_await select(c.recv(), ringo::sleep(short_time(random)));
-                if (r.index() != 0) {
-                    not_now();
-                }
-                co_return std::get<0>(std::move(r));
+        if (random() % 4 == 0) {
+            auto r = co_await select(c.recv(), otherwise);
+            if (r.index() != 0) {
+                not_now();
             }
-            case 1: {
-                auto r = co_await select(c.recv(), otherwise);
-                if (r.index() != 0) {
-                    not_now();
-                }
-                co_return std::get<0>(std::move(r));
-            }
-            case 2: {
-                auto h = spawn(somewhere(random), nap, short_time(random));
-                auto r = co_await select(c.recv(), h);
-                if (r.index() != 0) {
-                    if (std::get<1>(r) != 7) {
-                        book_.wrong("a join arm's value");
-                    }
-                    not_now();
-                }
-                co_return std::get<0>(std::move(r));
-            }
-            default: {
-                const auto scope = doomed(random);
-                auto r =
-                    co_await select(scope->ctx().done(), c.recv(), ringo::this_context().done());
-                if (r.index() != 1) {
-                    not_now();
-                }
-                co_return std::get<1>(std::move(r));
-            }
+            co_return std::get<0>(std::move(r));
         }
+        const auto scope = doomed(random);
+        auto h = spawn(somewhere(random), nap, short_time(random));
+        auto r = co_await select(ringo::sleep(short_time(random)), c.recv(), h,
+                                 ringo::this_context().done(), scope->ctx().done());
+        if (r.index() == 2 && std::get<2>(r) != 7) {
+            book_.wrong("a join arm's value");
+        }
+        if (r.index() != 1) {
+            not_now();
+        }
+        co_return std::get<1>(std::move(r));
     }
 
     /// Receives one value, or fails to. throws: when the goroutine is cancelled
@@ -659,29 +629,18 @@ private:
             std::optional<T> got;
             std::size_t got_from = x;
             try {
-                if (random() % 2 == 0 && (to_a || to_b)) {
-                    auto r = co_await select(to_a.send(std::move(v)), to_b.send(std::move(u)),
-                                             from_x.recv(), from_y.recv());
-                    v_sent = r.index() == 0;
-                    u_sent = r.index() == 1;
-                    if (r.index() == 2) {
-                        got = std::get<2>(std::move(r));
-                    } else if (r.index() == 3) {
-                        got = std::get<3>(std::move(r));
-                        got_from = y;
-                    }
-                } else {
-                    auto r = co_await select(from_y.recv(), ringo::sleep(short_time(random)),
-                                             to_b.send(std::move(u)), from_x.recv(),
-                                             to_a.send(std::move(v)));
-                    v_sent = r.index() == 4;
-                    u_sent = r.index() == 2;
-                    if (r.index() == 3) {
-                        got = std::get<3>(std::move(r));
-                    } else if (r.index() == 0) {
-                        got = std::get<0>(std::move(r));
-                        got_from = y;
-                    }
+                // Without a send that can be done it might wait for itself.
+                const auto limit = to_a || to_b ? 1h : short_time(random);
+                auto r =
+                    co_await select(to_a.send(std::move(v)), from_y.recv(), to_b.send(std::move(u)),
+                                    ringo::sleep(limit), from_x.recv());
+                v_sent = r.index() == 0;
+                u_sent = r.index() == 2;
+                if (r.index() == 4) {
+                    got = std::get<4>(std::move(r));
+                } else if (r.index() == 1) {
+                    got = std::get<1>(std::move(r));
+                    got_from = y;
                 }
             } catch (const std::system_error& e) {
                 how(e.code());
