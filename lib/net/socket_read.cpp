@@ -93,6 +93,7 @@ bool socket::read(socket_read& r) noexcept {
 }
 
 void socket::cancel_read(socket_read& r) noexcept {
+    shard* home = nullptr;
     {
         const bias_guard guard(lock_);
         if (reader_ != &r) {
@@ -102,6 +103,7 @@ void socket::cancel_read(socket_read& r) noexcept {
             reader_ = nullptr;
         }
         r.given_up = direct_;
+        home = home_.load(std::memory_order_relaxed);  // the socket may leave it any moment
     }
     if (!r.given_up) {
         ringo::detail::give_up(r);
@@ -114,7 +116,6 @@ void socket::cancel_read(socket_read& r) noexcept {
             shard::here().io().cancel(r.direct);
         }
     };
-    shard* const home = home_.load(std::memory_order_acquire);
     if (home == shard::this_thread()) {
         cancel(*this);
     } else {
@@ -312,10 +313,10 @@ void socket::offer() noexcept {
     }
 }
 
-/// Leaves its home for good, when it is closed and nothing arrives in pooled buffers any more.
+/// Leaves its home for good, when it is closed and the kernel receives nothing for it any more.
 /// A read may find that: it made its core the home while another core closed the socket.
 void socket::settle() noexcept {
-    if (closed() && receive_.idle() &&
+    if (closed() && receive_.idle() && !direct_ &&
         home_.load(std::memory_order_relaxed) == shard::this_thread()) {
         leave_home();
     }
@@ -391,6 +392,7 @@ void socket::direct_completed(socket_read& r, const io_completion& c) noexcept {
             took(r, static_cast<std::size_t>(c.result));
             end_read(0);
         }
+        settle();
     }
     leave();
 }
