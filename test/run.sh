@@ -23,6 +23,7 @@ buildtype=release
 sanitize=none
 werror=false
 dir=build/test
+options=()
 test_args=()
 packages=("${packages_build[@]}" "${packages_test[@]}")
 
@@ -47,6 +48,7 @@ fi
 if [[ $sanitize != none ]]; then
     [[ $buildtype == debug ]] || buildtype=debugoptimized
     test_args+=(--timeout-multiplier 5)
+    options+=(-Dperf=disabled)  # what benchmarks call, tests call too
 fi
 
 install_missing "${packages[@]}"
@@ -62,7 +64,7 @@ fi
 
 echo "== ${compiler:-default compiler}, $buildtype, sanitize $sanitize, RINGO_CORES ${RINGO_CORES:-unset}: $dir"
 if ! configure "$dir" --buildtype "$buildtype" -Db_sanitize="$sanitize" -Db_lundef=false \
-    -Dwerror="$werror" || ! meson compile -C "$dir"; then
+    -Dwerror="$werror" "${options[@]}" || ! meson compile -C "$dir"; then
     printf 'The build failed.\n0 passed, 1 failed\n'
     exit 1
 fi
