@@ -100,10 +100,9 @@ task<int> co_main(std::string address) {
     const room r;
     auto open = ringo::spawn(run_room, r);
     auto interrupted = ringo::os::signal_context({SIGINT, SIGTERM});
+    const auto handler = [r](net::conn c) { return visit(std::move(c), r); };  // named: see README
     try {
-        co_await ringo::within(interrupted, net::serve(std::move(listeners), [r](net::conn c) {
-                                   return visit(std::move(c), r);
-                               }));
+        co_await ringo::within(interrupted, net::serve(std::move(listeners), handler));
     } catch (const ringo::cancelled&) {
         std::puts("closed");
     }

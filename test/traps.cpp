@@ -375,6 +375,24 @@ TEST_CASE("trap_26_closures_given_to_operations_are_destroyed_once") {
     CHECK(alive == 0);
 }
 
+// Clang 14 at -O2 merged what suspensions in two branches have in common, and crashed.
+TEST_CASE("suspensions_of_one_kind_follow_each_other_in_branches") {
+    ringo::run([]() -> task<> {
+        std::size_t in_first = 0;
+        for (int round = 0; round < 3; ++round) {
+            ringo::go([]() -> task<> { co_await yield(); });
+            while (ringo::num_goroutines() != 1) {
+                co_await yield();
+            }
+            co_await yield();
+            if (round == 0) {
+                in_first = ringo::num_goroutines();
+            }
+        }
+        CHECK(in_first == 1);
+    });
+}
+
 TEST_CASE("trap_28_a_capturing_lambda_outlives_its_full_expression") {
     ringo::run([]() -> task<> {
         int alive = 0;

@@ -54,7 +54,8 @@ std::vector<listener> listen_on_cores(std::string_view address, listen_options o
 /// that a handler reads what has arrived and then the end of the stream, waits until the handlers
 /// have ended, for at most `drain`, then cancels those that are left, and waits for them.
 ///
-/// takes    an address as `listen` does; a handler that all cores may call at once, copied
+/// takes    an address as `listen` does; a handler that all cores may call at once, copied (with
+///          g++ 12, name a closure that captures by value more than plain data: see README)
 /// throws   cancelled, deadline_exceeded, once drained; std::system_error where it cannot listen
 /// core     any
 /// follows  Go http.Server.Serve and Shutdown
