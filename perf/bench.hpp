@@ -1,6 +1,8 @@
 // What the benchmarks share: repeat, take the median, print one line.
 #pragma once
 
+#include <ringo/task.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -32,7 +34,7 @@ inline std::int64_t cpu_ns() {
 }
 
 /// Bytes of memory that this process has resident.
-inline long resident_bytes() {
+inline std::int64_t resident_bytes() {
     long pages = 0;
     long resident = 0;
     if (std::FILE* f = std::fopen("/proc/self/statm", "r")) {
@@ -47,28 +49,49 @@ inline long resident_bytes() {
 /// The rounds of one question.
 class rounds {
 public:
-    rounds(const char* name, long operations) : name_(name), operations_(operations) {}
+    rounds(const char* name, long operations, const char* unit = "ns")
+        : name_(name), unit_(unit), operations_(operations) {}
 
-    void add(std::int64_t ns) {
-        ns_.push_back(static_cast<double>(ns) / static_cast<double>(operations_));
+    /// What all the operations of a round took together.
+    void add(std::int64_t total) {
+        each_.push_back(static_cast<double>(total) / static_cast<double>(operations_));
     }
 
-    /// Median, fastest and slowest round in ns per operation, the first round (with memory that
-    /// was never touched before), and what proves that the work was done.
+    /// One line, columns between tabs, which perf/run.sh reads: the median, least and greatest
+    /// round per operation, the first round (with memory that was never touched before), and what
+    /// proves that the work was done. Programs for other systems (perf/vs) print the same.
     void print(long checksum) {
-        const double first = ns_.front();
-        std::sort(ns_.begin(), ns_.end());
-        std::printf(
-            "%-28s %8.2f ns/op   min %.2f  max %.2f  first %.2f   n %ld x %zu   "
-            "checksum %ld\n",
-            name_, ns_[ns_.size() / 2], ns_.front(), ns_.back(), first, operations_, ns_.size(),
-            checksum);
+        static bool titled = false;
+        if (!titled) {
+            std::printf("%-28s\t%9s\tunit\t%9s\t%9s\t%9s\t%9s\tchecksum\n", "workload", "n",
+                        "median", "min", "max", "first");
+            titled = true;
+        }
+        const double first = each_.front();
+        std::sort(each_.begin(), each_.end());
+        std::printf("%-28s\t%9ld\t%s\t%9.2f\t%9.2f\t%9.2f\t%9.2f\t%ld\n", name_, operations_, unit_,
+                    each_[each_.size() / 2], each_.front(), each_.back(), first, checksum);
+        std::fflush(stdout);
     }
 
 private:
     const char* name_;
+    const char* unit_;
     long operations_;
-    std::vector<double> ns_;
+    std::vector<double> each_;
 };
+
+/// Times `work(count)`, which returns its share of the checksum, `repeat` times.
+inline ringo::task<> measure(const char* name, ringo::task<long> (*work)(long), long count,
+                             long repeat) {
+    rounds r(name, count);
+    long checksum = 0;
+    for (long i = 0; i < repeat; ++i) {
+        const auto start = wall_ns();
+        checksum += co_await work(count);
+        r.add(wall_ns() - start);
+    }
+    r.print(checksum);
+}
 
 }  // namespace bench

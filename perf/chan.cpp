@@ -6,6 +6,10 @@
 #include <ringo/run.hpp>
 #include <ringo/select.hpp>
 
+#include <array>
+#include <utility>
+#include <variant>
+
 namespace {
 
 using ringo::chan;
@@ -50,27 +54,29 @@ task<long> items(long count, std::size_t capacity) {
 task<long> unbuffered(long count) { return items(count, 0); }
 task<long> buffered(long count) { return items(count, 128); }
 
-task<long> select_of_two(long count) {
-    const chan<long> a(128);
-    const chan<long> b(128);
-    ringo::go(produce, a, 0L, count / 2);
-    ringo::go(produce, b, 1'000'000'000L, count / 2);
+/// A producer for each arm. A channel that is closed becomes nil, which is never ready.
+template <std::size_t... Arm>
+task<long> select_of(long count, std::index_sequence<Arm...>) {
+    constexpr long arms = sizeof...(Arm);
+    std::array<chan<long>, arms> from{((void)Arm, chan<long>(128))...};
+    for (long i = 0; i < arms; ++i) {
+        ringo::go(produce, from[static_cast<std::size_t>(i)], i * count, count / arms);
+    }
     long sum = 0;
-    for (int open = 2; open > 0;) {
-        auto r = co_await ringo::select(a.recv(), b.recv());
-        const auto& v = r.index() == 0 ? std::get<0>(r) : std::get<1>(r);
-        if (v) {
+    for (long open = arms; open > 0;) {
+        const auto r = co_await ringo::select(from[Arm].recv()...);
+        if (const auto v = std::visit([](const auto& received) { return received; }, r)) {
             sum += *v;
         } else {
-            // As one does in Go, but without a nil channel: the other one alone is left.
-            open = 0;
-            while (const auto rest = co_await (r.index() == 0 ? b : a).recv()) {
-                sum += *rest;
-            }
+            from[r.index()] = nullptr;
+            --open;
         }
     }
     co_return sum;
 }
+
+task<long> select_of_2(long count) { return select_of(count, std::make_index_sequence<2>()); }
+task<long> select_of_16(long count) { return select_of(count, std::make_index_sequence<16>()); }
 
 task<long> select_otherwise(long count) {
     const chan<long> a;
@@ -83,23 +89,13 @@ task<long> select_otherwise(long count) {
     co_return idle;
 }
 
-task<> measure(const char* name, task<long> (*work)(long), long count, long repeat) {
-    bench::rounds r(name, count);
-    long checksum = 0;
-    for (long i = 0; i < repeat; ++i) {
-        const auto start = bench::wall_ns();
-        checksum += co_await work(count);
-        r.add(bench::wall_ns() - start);
-    }
-    r.print(checksum);
-}
-
 task<> co_main(long count, long repeat) {
-    co_await measure("ping-pong, round trip", &ping_pong, count, repeat);
-    co_await measure("unbuffered, item", &unbuffered, count, repeat);
-    co_await measure("buffered 128, item", &buffered, count, repeat);
-    co_await measure("select of 2, item", &select_of_two, count, repeat);
-    co_await measure("select, otherwise", &select_otherwise, count, repeat);
+    co_await bench::measure("ping-pong, round trip", &ping_pong, count, repeat);
+    co_await bench::measure("unbuffered, item", &unbuffered, count, repeat);
+    co_await bench::measure("buffered 128, item", &buffered, count, repeat);
+    co_await bench::measure("select of 2, item", &select_of_2, count, repeat);
+    co_await bench::measure("select of 16, item", &select_of_16, count, repeat);
+    co_await bench::measure("select, otherwise", &select_otherwise, count, repeat);
 }
 
 }  // namespace

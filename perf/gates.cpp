@@ -105,24 +105,13 @@ task<long> phases(long count) {
     co_return n;
 }
 
-task<> measure(const char* name, task<long> (*work)(long), long count, long repeat) {
-    bench::rounds r(name, count);
-    long checksum = 0;
-    for (long i = 0; i < repeat; ++i) {
-        const auto start = bench::wall_ns();
-        checksum += co_await work(count);
-        r.add(bench::wall_ns() - start);
-    }
-    r.print(checksum);
-}
-
 task<> co_main(long count, long repeat) {
-    co_await measure("wait_group add, done, wait", &add_done, count, repeat);
-    co_await measure("wait_group go, 100 at once", &go_and_wait, count, repeat);
-    co_await measure("event, park and wake all", &wake_all, count, repeat);
-    co_await measure("semaphore uncontended", &permits, count, repeat);
-    co_await measure("semaphore, 100 for 4", &contended, count, repeat);
-    co_await measure("barrier of 10, an arrival", &phases, count, repeat);
+    co_await bench::measure("wait_group add, done, wait", &add_done, count, repeat);
+    co_await bench::measure("wait_group go, 100 at once", &go_and_wait, count, repeat);
+    co_await bench::measure("event, park and wake all", &wake_all, count, repeat);
+    co_await bench::measure("semaphore uncontended", &permits, count, repeat);
+    co_await bench::measure("semaphore, 100 for 4", &contended, count, repeat);
+    co_await bench::measure("barrier of 10, an arrival", &phases, count, repeat);
 }
 
 }  // namespace

@@ -7,68 +7,66 @@
 #include <ringo/when.hpp>
 
 #include <algorithm>
+#include <functional>
 
 namespace {
 
-long ended = 0;
+using ringo::task;
 
-ringo::task<> empty() {
+task<> counts(long& ended) {
     ++ended;
     co_return;
 }
-ringo::task<int> one() { co_return 1; }
+task<int> one() { co_return 1; }
 
-ringo::task<> groups_of_100(long count, std::size_t limit) {
+task<long> groups_of_100(long count, std::size_t limit) {
+    long ended = 0;
     for (long i = 0; i < count; i += 100) {
         ringo::task_group g;
         g.limit(limit);
         for (long n = std::min(100L, count - i); n > 0; --n) {
-            g.go(empty);
+            g.go(counts, std::ref(ended));
         }
         co_await g.wait();
     }
+    co_return ended;
 }
-ringo::task<> unlimited(long count) { return groups_of_100(count, ringo::task_group::unlimited); }
-ringo::task<> limited(long count) { return groups_of_100(count, 10); }
+task<long> unlimited(long count) { return groups_of_100(count, ringo::task_group::unlimited); }
+task<long> limited(long count) { return groups_of_100(count, 10); }
 
-ringo::task<> all_of_two(long count) {
+task<long> all_of_two(long count) {
+    long ended = 0;
     for (long i = 0; i < count; ++i) {
         const auto r = co_await ringo::when_all(one(), one());
         ended += std::get<1>(r);
     }
+    co_return ended;
 }
 
-ringo::task<> any_of_two(long count) {
+task<long> any_of_two(long count) {
+    long ended = 0;
     for (long i = 0; i < count; ++i) {
         const auto r = co_await ringo::when_any(one(), one());
         ended += static_cast<long>(r.index()) + 1;
     }
+    co_return ended;
 }
 
-ringo::task<> flights(long count) {
+task<long> flights(long count) {
+    long ended = 0;
     ringo::singleflight<long, int> f;
     for (long i = 0; i < count; ++i) {
         ended += co_await f.call(i, one);
     }
+    co_return ended;
 }
 
-ringo::task<> measure(const char* name, ringo::task<> (*work)(long), long count, long repeat) {
-    bench::rounds r(name, count);
-    ended = 0;
-    for (long i = 0; i < repeat; ++i) {
-        const auto start = bench::wall_ns();
-        co_await work(count);
-        r.add(bench::wall_ns() - start);
-    }
-    r.print(ended);
-}
-
-ringo::task<> co_main(long count, long repeat) {
-    co_await measure("task_group, a member of 100", &unlimited, count, repeat);
-    co_await measure("... with a limit of 10", &limited, count, repeat);
-    co_await measure("when_all of two", &all_of_two, count, repeat);
-    co_await measure("when_any of two", &any_of_two, count, repeat);
-    co_await measure("singleflight, alone", &flights, count, repeat);
+task<> co_main(long count, long repeat) {
+    co_await bench::measure("task_group, a member of 100", &unlimited, count, repeat);
+    co_await bench::measure("... with a limit of 10", &limited, count, repeat);
+    co_await bench::measure("when_all of two", &all_of_two, count, repeat);
+    co_await bench::measure("when_any of two", &any_of_two, count, repeat);
+    co_await bench::measure("singleflight, alone", &flights, count, repeat);
 }
 
 }  // namespace

@@ -84,28 +84,17 @@ task<long> hundred_yield_inside(long count) { return contended(count, 100, 1, tr
 task<long> two_cores(long count) { return contended(count, 2, 2, false); }
 task<long> hundred_on_two_cores(long count) { return contended(count, 100, 2, true); }
 
-task<> measure(const char* name, task<long> (*work)(long), long count, long repeat) {
-    bench::rounds r(name, count);
-    long checksum = 0;
-    for (long i = 0; i < repeat; ++i) {
-        const auto start = bench::wall_ns();
-        checksum += co_await work(count);
-        r.add(bench::wall_ns() - start);
-    }
-    r.print(checksum);
-}
-
 task<> on_one_core(long count, long repeat) {
-    co_await measure("lock + unlock", &uncontended, count, repeat);
-    co_await measure("try_lock + unlock", &uncontended_try, count, repeat);
-    co_await measure("lock_shared + unlock", &uncontended_shared, count, repeat);
-    co_await measure("once, done", &once_done, count, repeat);
-    co_await measure("100 goroutines, yield inside", &hundred_yield_inside, count, repeat);
+    co_await bench::measure("lock + unlock", &uncontended, count, repeat);
+    co_await bench::measure("try_lock + unlock", &uncontended_try, count, repeat);
+    co_await bench::measure("lock_shared + unlock", &uncontended_shared, count, repeat);
+    co_await bench::measure("once, done", &once_done, count, repeat);
+    co_await bench::measure("100 goroutines, yield inside", &hundred_yield_inside, count, repeat);
 }
 
 task<> on_two_cores(long count, long repeat) {
-    co_await measure("2 cores, 1 goroutine each", &two_cores, count, repeat);
-    co_await measure("2 cores, 100, yield inside", &hundred_on_two_cores, count, repeat);
+    co_await bench::measure("2 cores, 1 goroutine each", &two_cores, count, repeat);
+    co_await bench::measure("2 cores, 100, yield inside", &hundred_on_two_cores, count, repeat);
 }
 
 }  // namespace

@@ -5,17 +5,15 @@
 #include <ringo/go.hpp>
 #include <ringo/run.hpp>
 
-#include <cstdio>
-
 namespace {
 
 using ringo::chan;
 using ringo::task;
 
 task<> co_main(long count, long repeat) {
-    bench::rounds waking("wake, each", count);
-    const long before = bench::resident_bytes();
-    double bytes = 0;
+    bench::rounds waking("closed, wake each", count);
+    bench::rounds memory("parked on a channel, each", count, "bytes");
+    const auto before = bench::resident_bytes();
     long woken = 0;
     for (long round = 0; round < repeat; ++round) {
         const chan<long> gate;
@@ -24,8 +22,7 @@ task<> co_main(long count, long repeat) {
         }
         co_await ringo::yield();  // all have run, and wait
         if (round == 0) {
-            bytes =
-                static_cast<double>(bench::resident_bytes() - before) / static_cast<double>(count);
+            memory.add(bench::resident_bytes() - before);
         }
         const auto start = bench::wall_ns();
         gate.close();
@@ -34,7 +31,7 @@ task<> co_main(long count, long repeat) {
         }
         waking.add(bench::wall_ns() - start);
     }
-    std::printf("parked on a channel, each    %8.0f bytes resident\n", bytes);
+    memory.print(count);
     waking.print(woken);
 }
 

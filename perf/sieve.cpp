@@ -40,20 +40,10 @@ task<long> sieve(long primes) {
     co_return prime;
 }
 
-task<> co_main(long primes, long repeat) {
-    bench::rounds r("sieve, a prime", primes);
-    long checksum = 0;
-    for (long i = 0; i < repeat; ++i) {
-        const auto start = bench::wall_ns();
-        checksum += co_await sieve(primes);
-        r.add(bench::wall_ns() - start);
-    }
-    r.print(checksum);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-    ringo::run(co_main(bench::argument(argc, argv, 1, 2500), bench::argument(argc, argv, 2, 3)),
+    ringo::run(bench::measure("sieve, a prime", &sieve, bench::argument(argc, argv, 1, 2500),
+                              bench::argument(argc, argv, 2, 3)),
                {.cores = 1});
 }

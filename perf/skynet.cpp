@@ -1,5 +1,5 @@
 // A tree of goroutines, ten children each, whose leaves send their numbers up through channels.
-//     skynet [LEAVES] [ROUNDS] [CORES]
+//     skynet [LEAVES] [ROUNDS]
 #include "bench.hpp"
 
 #include <ringo/chan.hpp>
@@ -34,23 +34,17 @@ task<> node(send_chan<long> up, long number, long size, bool spread) {
     co_await up.send(sum);
 }
 
-task<> co_main(long leaves, long repeat) {
-    bench::rounds r("skynet, a leaf", leaves);
-    long checksum = 0;
-    for (long i = 0; i < repeat; ++i) {
-        const auto start = bench::wall_ns();
-        const chan<long> result;
-        ringo::go(node, result, 0L, leaves, ringo::cores() > 1);
-        checksum += *co_await result.recv();
-        r.add(bench::wall_ns() - start);
-    }
-    r.print(checksum);
+task<long> skynet(long leaves) {
+    const chan<long> result;
+    ringo::go(node, result, 0L, leaves, ringo::cores() > 1);
+    co_return *co_await result.recv();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    ringo::run(
-        co_main(bench::argument(argc, argv, 1, 1'000'000), bench::argument(argc, argv, 2, 5)),
-        {.cores = static_cast<unsigned>(bench::argument(argc, argv, 3, 1))});
+    const long leaves = bench::argument(argc, argv, 1, 1'000'000);
+    const long repeat = bench::argument(argc, argv, 2, 5);
+    ringo::run(bench::measure("skynet, a leaf", &skynet, leaves, repeat), {.cores = 1});
+    ringo::run(bench::measure("skynet on 2 cores, a leaf", &skynet, leaves, repeat), {.cores = 2});
 }

@@ -1,6 +1,7 @@
-// What does a sleeping goroutine cost, in memory and in time?    sleepers [COUNT] [SECONDS]
+// What does a sleeping goroutine cost, in memory and in time?    sleepers [COUNT]
 //
-// COUNT goroutines sleep for SECONDS; resident memory is read when all of them do.
+// COUNT goroutines sleep until the same instant; resident memory is read when all
+// of them do.
 #include "bench.hpp"
 
 #include <ringo/go.hpp>
@@ -9,12 +10,17 @@
 
 namespace {
 
+constexpr auto ms = std::chrono::milliseconds(1);
+
 long ended = 0;
 
-ringo::task<> co_main(long count, long seconds) {
-    const long before = bench::resident_bytes();
-    const auto cpu = bench::cpu_ns();
-    const auto until = ringo::clock::now() + std::chrono::seconds(seconds);
+ringo::task<> co_main(long count) {
+    bench::rounds memory("asleep, each", count, "bytes");
+    bench::rounds starting("fall asleep, CPU", count);
+    bench::rounds waking("wake and end, CPU", count);
+    const auto before = bench::resident_bytes();
+    const auto start = bench::cpu_ns();
+    const auto until = ringo::clock::now() + 50 * ms + count * std::chrono::microseconds(4);
     for (long i = 0; i < count; ++i) {
         ringo::go([until]() -> ringo::task<> {
             co_await ringo::sleep_until(until);
@@ -25,24 +31,20 @@ ringo::task<> co_main(long count, long seconds) {
         }
     }
     co_await ringo::yield();
-    const double bytes = static_cast<double>(bench::resident_bytes() - before);
-    const double start_ns = static_cast<double>(bench::cpu_ns() - cpu);
-    const auto parked = bench::cpu_ns();
+    memory.add(bench::resident_bytes() - before);
+    const auto asleep = bench::cpu_ns();
+    starting.add(asleep - start);
     while (ringo::num_goroutines() > 1) {
-        co_await ringo::sleep(std::chrono::milliseconds(1));
+        co_await ringo::sleep(ms);
     }
-    std::printf(
-        "%ld sleepers: %.1f bytes each, %.0f MiB; CPU each: %.0f ns to start, %.0f ns to wake "
-        "and end; checksum %ld\n",
-        count, bytes / static_cast<double>(count), bytes / (1 << 20),
-        start_ns / static_cast<double>(count),
-        static_cast<double>(bench::cpu_ns() - parked) / static_cast<double>(count), ended);
+    waking.add(bench::cpu_ns() - asleep);
+    memory.print(count);
+    starting.print(count);
+    waking.print(ended);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return ringo::run(
-        co_main(bench::argument(argc, argv, 1, 1'000'000), bench::argument(argc, argv, 2, 3)),
-        {.cores = 1});
+    return ringo::run(co_main(bench::argument(argc, argv, 1, 1'000'000)), {.cores = 1});
 }

@@ -3,61 +3,71 @@
 
 #include <ringo/go.hpp>
 #include <ringo/run.hpp>
+#include <ringo/wait_group.hpp>
 
 namespace {
 
+using ringo::task;
+
 long ended = 0;
 
-ringo::task<> empty() {
+task<> empty() {
     ++ended;
     co_return;
 }
 
-ringo::task<> one_by_one(long count) {
+task<long> one_by_one(long count) {
+    ended = 0;
     for (long i = 0; i < count; ++i) {
         ringo::go(empty);
         co_await ringo::yield();
     }
+    co_return ended;
 }
 
-ringo::task<> all_at_once(long count) {
+task<long> all_at_once(long count) {
+    ended = 0;
     for (long i = 0; i < count; ++i) {
         ringo::go(empty);
     }
     while (ringo::num_goroutines() > 1) {
         co_await ringo::yield();
     }
+    co_return ended;
 }
 
-ringo::task<> joined(long count) {
+task<long> hundreds(long count) {
+    long sum = 0;
+    for (long i = 0; i < count; i += 100) {
+        sum += co_await all_at_once(std::min(100L, count - i));
+    }
+    co_return sum;
+}
+
+task<long> joined(long count) {
+    ended = 0;
     for (long i = 0; i < count; ++i) {
         co_await ringo::spawn(empty);
     }
+    co_return ended;
 }
 
-ringo::task<> measure(const char* name, ringo::task<> (*work)(long), long count, long repeat) {
-    bench::rounds r(name, count);
+task<long> grouped(long count) {
     ended = 0;
-    for (long i = 0; i < repeat; ++i) {
-        const auto start = bench::wall_ns();
-        co_await work(count);
-        r.add(bench::wall_ns() - start);
+    ringo::wait_group group;
+    for (long i = 0; i < count; ++i) {
+        group.go(empty);
     }
-    r.print(ended);
+    co_await group.wait();
+    co_return ended;
 }
 
-ringo::task<> co_main(long count, long repeat) {
-    co_await measure("go+end, one by one, +yield", &one_by_one, count, repeat);
-    co_await measure(
-        "go+end, 100 at once",
-        [](long n) -> ringo::task<> {
-            for (long i = 0; i < n; i += 100) {
-                co_await all_at_once(std::min(100L, n - i));
-            }
-        },
-        count, repeat);
-    co_await measure("go+end, all at once", &all_at_once, count, repeat);
-    co_await measure("spawn+join, one by one", &joined, count, repeat);
+task<> co_main(long count, long repeat) {
+    co_await bench::measure("go+end, one by one, +yield", &one_by_one, count, repeat);
+    co_await bench::measure("go+end, 100 at once", &hundreds, count, repeat);
+    co_await bench::measure("go+end, all at once", &all_at_once, count, repeat);
+    co_await bench::measure("spawn+join, one by one", &joined, count, repeat);
+    co_await bench::measure("spawn+join, all at once", &grouped, count, repeat);
 }
 
 }  // namespace

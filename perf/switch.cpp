@@ -37,21 +37,10 @@ ringo::task<long> yields_among(long count) {
     co_return sum;
 }
 
-ringo::task<> measure(const char* name, ringo::task<long> (*work)(long), long count, long repeat) {
-    bench::rounds r(name, count);
-    long checksum = 0;
-    for (long i = 0; i < repeat; ++i) {
-        const auto start = bench::wall_ns();
-        checksum += co_await work(count);
-        r.add(bench::wall_ns() - start);
-    }
-    r.print(checksum);
-}
-
 ringo::task<> co_main(long count, long repeat) {
-    co_await measure("yield, alone", &yields, count, repeat);
-    co_await measure("yield, among 100", &yields_among, count, repeat);
-    co_await measure("synchronous co_await", &awaits, count, repeat);
+    co_await bench::measure("yield, alone", &yields, count, repeat);
+    co_await bench::measure("yield, among 100", &yields_among, count, repeat);
+    co_await bench::measure("synchronous co_await", &awaits, count, repeat);
 }
 
 }  // namespace

@@ -68,17 +68,6 @@ task<long> stream(long count, int pairs) {
 task<long> buffered(long count) { return stream(count, 1); }
 task<long> two_by_two(long count) { return stream(count, 2); }
 
-task<> measure(const char* name, task<long> (*work)(long), long count, long repeat) {
-    bench::rounds r(name, count);
-    long checksum = 0;
-    for (long i = 0; i < repeat; ++i) {
-        const auto start = bench::wall_ns();
-        checksum += co_await work(count);
-        r.add(bench::wall_ns() - start);
-    }
-    r.print(checksum);
-}
-
 task<> keep_busy(const std::atomic<bool>& stop) {
     while (!stop) {
         co_await ringo::yield();
@@ -86,15 +75,15 @@ task<> keep_busy(const std::atomic<bool>& stop) {
 }
 
 task<> co_main(long count, long repeat) {
-    co_await measure("ping-pong, round trip", &ping_pong, count / 20, repeat);
-    co_await measure("buffered 128, item", &buffered, count, repeat);
-    co_await measure("2 to 2, buffered 128, item", &two_by_two, count, repeat);
+    co_await bench::measure("ping-pong, round trip", &ping_pong, count / 20, repeat);
+    co_await bench::measure("buffered 128, item", &buffered, count, repeat);
+    co_await bench::measure("2 to 2, buffered 128, item", &two_by_two, count, repeat);
     std::atomic<bool> stop = false;
     ringo::wait_group busy;
     busy.go(on(0), keep_busy, std::cref(stop));
     busy.go(on(1), keep_busy, std::cref(stop));
-    co_await measure("busy: ping-pong", &ping_pong, count / 4, repeat);
-    co_await measure("busy: buffered 128, item", &buffered, count, repeat);
+    co_await bench::measure("busy: ping-pong", &ping_pong, count / 4, repeat);
+    co_await bench::measure("busy: buffered 128, item", &buffered, count, repeat);
     stop = true;
     co_await busy.wait();
 }
