@@ -1,0 +1,91 @@
+"""The programs that perf/run.py compares: each is built here, or skipped with the reason."""
+
+import collections
+import os
+import pathlib
+import shutil
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "perf"
+
+# program(group) gives the command that takes COUNT and ROUNDS, or None.
+System = collections.namedtuple("System", "name version program")
+
+
+class Skip(Exception):
+    pass
+
+
+def run(command, **options):
+    """Runs a step of a build, quiet unless it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False, **options)
+    if done.returncode != 0:
+        raise Skip(f"{' '.join(map(str, command))}:\n{done.stdout[-2000:]}")
+    return done.stdout.strip()
+
+
+def need(tool):
+    if not shutil.which(tool):
+        raise Skip(f"no {tool} here")
+
+
+def compiler():
+    return next((c for c in ("clang++-19", "g++") if shutil.which(c)), "c++")
+
+
+def build_ringo(source, build, targets):
+    ccache = "ccache " if shutil.which("ccache") else ""
+    cxx = compiler()
+    c = {"clang++-19": "clang-19", "g++": "gcc"}.get(cxx, "cc")
+    environment = os.environ | {"CXX": ccache + cxx, "CC": ccache + c}
+    if not (build / "build.ninja").exists():
+        run(["meson", "setup", build, source, "--buildtype", "release", "-Dtests=disabled"],
+            env=environment)
+    # An older ringo may lack what a newer program needs: build what can be built.
+    for target in targets:
+        try:
+            run(["ninja", "-C", build, target])
+        except Skip as reason:
+            print(f"skipped {target}: {reason}")
+
+
+def ringo(groups, name="ringo", source=ROOT):
+    build = BUILD / name
+    build_ringo(source, build, [f"perf/perf_{group}" for group in groups])
+
+    def program(group):
+        path = build / "perf" / f"perf_{group}"
+        return [path] if path.exists() else None
+
+    cxx = run([compiler(), "--version"]).splitlines()[0]
+    revision = run(["git", "describe", "--always", "--dirty"], cwd=ROOT) if source == ROOT else name
+    return System(name, f"{revision}, {cxx}", program)
+
+
+def older_ringo(revision, groups):
+    """The library of `revision` under the benchmarks of this tree."""
+    commit = run(["git", "rev-parse", "--short", f"{revision}^{{commit}}"], cwd=ROOT)
+    source = BUILD / f"source-{commit}"
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(parents=True)
+    archive = subprocess.Popen(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE)
+    run(["tar", "-x", "-C", source], stdin=archive.stdout)
+    shutil.rmtree(source / "perf")
+    shutil.copytree(ROOT / "perf", source / "perf")
+    return ringo(groups, name=f"ringo-{commit}", source=source)
+
+
+def peer(name, version, path):
+    return System(name, version, lambda group: [path, group])
+
+
+def go(_groups):
+    need("go")
+    path = BUILD / "go" / "peer"
+    run(["go", "build", "-o", path, "."], cwd=ROOT / "perf" / "vs" / "go")
+    return peer("Go", run(["go", "version"]), path)
+
+
+PEERS = {"go": go}
