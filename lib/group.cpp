@@ -128,7 +128,7 @@ void group::launch(member_base& m) noexcept {
     m.id = here.next_id();
     here.count_started();
     if (m.at == here.index && m.unbound == nullptr) {
-        m.core = here.index;
+        m.core = here.tag;
         bind(m, *ctx().node());
         here.make_ready(m);
         return;
@@ -156,7 +156,7 @@ void group::start_kept(std::span<member_base* const> all) noexcept {
         m->position = position++;
         m->next_kept = std::exchange(kept_, m);
         m->id = here.next_id();
-        m->core = here.index;
+        m->core = here.tag;
         here.count_started();
         if (under == nullptr) {
             under = &scope_of(*ctx().node(), here);

@@ -192,6 +192,31 @@ TEST_CASE("members_start_members") {
     });
 }
 
+TEST_CASE("a_member_that_another_core_wakes_goes_on_where_it_was") {
+    on_cores([](unsigned cores) -> task<> {
+        for (std::size_t at = 0; at < cores; ++at) {
+            for (std::size_t waker = 0; waker < cores; ++waker) {
+                auto makes = spawn(ringo::on(at), [at, waker]() -> task<bool> {
+                    const ringo::chan<int> c;
+                    std::atomic<std::size_t> seen = 0;
+                    task_group g;
+                    g.go([&, c]() -> task<> {
+                        co_await c.recv();
+                        seen = ringo::this_core();
+                    });
+                    co_await yield();
+                    auto sends = spawn(ringo::on(waker), [c]() -> task<> { co_await c.send(1); });
+                    co_await sends;
+                    co_await g.wait();
+                    co_return seen == at;
+                });
+                const bool stayed = co_await makes;
+                CHECK(stayed);
+            }
+        }
+    });
+}
+
 TEST_CASE("the_first_error_stops_the_rest_and_is_rethrown_each_time") {
     on_cores([](unsigned cores) -> task<> {
         task_group g;
