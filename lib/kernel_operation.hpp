@@ -18,11 +18,11 @@ namespace ringo::detail {
 
 /// `name` is what it does and to what, for the text of its errors. Buffer and descriptor must
 /// live until it returns, also when it is cancelled: it then waits for the kernel to let go.
-class kernel_operation : public operation<kernel_operation>, public io_operation {
+class kernel_operation : public operation<kernel_operation>, public file_operation {
 public:
     kernel_operation(std::string name, io_code what, int descriptor, void* data,
                      std::size_t size) noexcept
-        : operation(kernel_wait), io_operation(&completed), name_(std::move(name)) {
+        : operation(kernel_wait), file_operation(&completed), name_(std::move(name)) {
         code = what;
         fd = descriptor;
         address = data;
@@ -33,12 +33,17 @@ public:
         shard::here().io().start(*this);
         return true;
     }
+    /// The system call's result; negative until it has succeeded.
     int value() const noexcept { return result_; }
     [[noreturn]] void raise() { throw_failure(self->error, name_, 0); }
 
 private:
     static void completed(io_operation& op, const io_completion& c) noexcept {
         auto& me = static_cast<kernel_operation&>(op);
+        if (c.result == -EINTR && op.code >= io_code::file_read) {
+            shard::here().io().start(op);  // a signal of no concern to it
+            return;
+        }
         me.result_ = c.result;
         if (c.result == -ECANCELED) {
             me.self->error = context_failure(*me.self);
@@ -53,7 +58,7 @@ private:
     static constexpr wait_type kernel_wait{"io", &give_up};
 
     std::string name_;
-    int result_ = 0;
+    int result_ = -1;
 };
 
 }  // namespace ringo::detail

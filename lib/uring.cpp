@@ -17,9 +17,11 @@
 #include <system_error>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -94,6 +96,7 @@ private:
     bool make_buffers() noexcept;
     void flush() noexcept;
     void prepare(io_uring_sqe& sqe, const io_operation& op) noexcept;
+    void prepare_file(io_uring_sqe& sqe, const file_operation& op) noexcept;
     void enter(std::int64_t until_ns) noexcept;
     void reap() noexcept;
     void completed(io_operation& op, io_completion c) noexcept;
@@ -183,8 +186,9 @@ void uring::attach() {
             buffer_ring_ = nullptr;
         }
     }
-    // io-wq threads only serve what cannot be polled; a few are plenty.
-    unsigned workers[2] = {4, 4};
+    // io-wq threads serve what cannot be polled: files, most of all. One that opens a FIFO waits
+    // there for the other side, so a few are not enough.
+    unsigned workers[2] = {32, 4};
     io_uring_register_iowq_max_workers(&ring_, workers);
     start(wake_);
 }
@@ -319,8 +323,59 @@ void uring::prepare(io_uring_sqe& sqe, const io_operation& op) noexcept {
             return;
         case io_code::none:
             break;
+        default:
+            prepare_file(sqe, static_cast<const file_operation&>(op));
+            return;
     }
     panic("ringo is wrong, please report: an operation without a code");
+}
+
+void uring::prepare_file(io_uring_sqe& sqe, const file_operation& op) noexcept {
+    const auto offset = static_cast<__u64>(op.offset);
+    const auto* const path = static_cast<const char*>(op.address);
+    const auto* const other = static_cast<const char*>(op.other);
+    const auto flags = static_cast<unsigned>(op.flags);
+    switch (op.code) {
+        case io_code::file_read:
+            io_uring_prep_read(&sqe, op.fd, op.address, op.length, offset);
+            return;
+        case io_code::file_write:
+            io_uring_prep_write(&sqe, op.fd, op.address, op.length, offset);
+            return;
+        case io_code::file_sync:
+            io_uring_prep_fsync(&sqe, op.fd, flags);
+            return;
+        case io_code::file_open:
+            io_uring_prep_openat(&sqe, op.fd, path, op.flags | O_CLOEXEC, op.length);
+            // Kernel: its own first try is with O_NONBLOCK, so that a FIFO would not wait for its
+            // other side, or fail. What is not in its caches goes to a thread anyway.
+            sqe.flags |= IOSQE_ASYNC;
+            return;
+        case io_code::file_close:
+            io_uring_prep_close(&sqe, op.fd);
+            return;
+        case io_code::file_stat:
+            io_uring_prep_statx(&sqe, op.fd, path, op.flags, op.length,
+                                static_cast<struct statx*>(op.other));
+            return;
+        case io_code::file_rename:
+            io_uring_prep_renameat(&sqe, op.fd, path, op.fd, other, flags);
+            return;
+        case io_code::file_remove:
+            io_uring_prep_unlinkat(&sqe, op.fd, path, op.flags);
+            return;
+        case io_code::file_make_dir:
+            io_uring_prep_mkdirat(&sqe, op.fd, path, op.length);
+            return;
+        case io_code::file_symlink:
+            io_uring_prep_symlinkat(&sqe, other, op.fd, path);
+            return;
+        case io_code::file_splice:
+            io_uring_prep_splice(&sqe, op.fd, -1, op.to, -1, op.length, flags);
+            return;
+        default:
+            panic("ringo is wrong, please report: an unknown operation");
+    }
 }
 
 void uring::enter(std::int64_t until_ns) noexcept {
@@ -384,8 +439,11 @@ void uring::cancel_answered(const io_operation* asked, int result) noexcept {
 }
 
 void uring::completed(io_operation& op, io_completion c) noexcept {
-    if (c.result == -EINTR && op.state == io_state::cancelling) {
-        c.result = -ECANCELED;  // what io-wq makes of a cancel
+    // Kernel: -512 (ERESTARTSYS) and beyond are its own, yet open(2) lets them out.
+    const bool interrupted = c.result == -EINTR || c.result <= -512;
+    if (interrupted) {
+        // ... which is what io-wq makes of a cancel.
+        c.result = op.state == io_state::cancelling ? -ECANCELED : -EINTR;
     }
     if (!c.more) {
         (op.state == io_state::submitted    ? active_

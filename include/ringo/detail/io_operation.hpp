@@ -16,6 +16,19 @@ enum class io_code : std::uint8_t {
     accept_multishot,   // fd; a completion per connection
     connect,            // fd, address, length
     poll,               // fd, length: the events
+
+    // Each of these is a file_operation. A path is relative to the folder that fd stands for.
+    file_read,      // fd, address, length, offset
+    file_write,     // fd, address, length, offset
+    file_sync,      // fd, flags: as io_uring's; fdatasync or fsync
+    file_open,      // fd, address: the path, length: the mode, flags; close-on-exec
+    file_close,     // fd
+    file_stat,      // fd, address: the path, length: the mask, flags; other: a struct statx
+    file_rename,    // fd, address: the path, flags; other: the new one, relative to fd, too
+    file_remove,    // fd, address: the path, flags
+    file_make_dir,  // fd, address: the path, length: the mode
+    file_symlink,   // fd, address: the path, other: what it shall point to
+    file_splice,    // fd: from, length, flags; to: into; one of them is a pipe
 };
 
 // States:  idle -> queued -> submitted -> idle
@@ -53,6 +66,16 @@ struct io_operation {
     int fd = -1;
     io_code code = io_code::none;
     io_state state = io_state::idle;
+};
+
+/// What an operation on files has to say beyond that.
+struct file_operation : io_operation {
+    using io_operation::io_operation;
+
+    std::int64_t offset = -1;  // in the file; -1: the file's own position
+    void* other = nullptr;
+    int flags = 0;
+    int to = -1;
 };
 
 }  // namespace ringo::detail
