@@ -28,6 +28,8 @@ public:
                 return "context cancelled";
             case errc::deadline_exceeded:
                 return "deadline exceeded";
+            case errc::limit_exceeded:
+                return "more than the limit";
         }
         return "unknown error";
     }

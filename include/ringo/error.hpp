@@ -16,6 +16,7 @@ enum class errc {
     end_of_stream,      // the stream ended before all that was asked for had come
     cancelled,          // equal to std::errc::operation_canceled
     deadline_exceeded,  // equal to std::errc::timed_out
+    limit_exceeded,     // there is more than the caller has allowed
 };
 
 const std::error_category& category() noexcept;

@@ -9,6 +9,7 @@
 #include <ringo/context.hpp>
 #include <ringo/error.hpp>
 #include <ringo/event.hpp>
+#include <ringo/fs.hpp>
 #include <ringo/go.hpp>
 #include <ringo/latch.hpp>
 #include <ringo/mutex.hpp>
