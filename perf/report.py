@@ -53,13 +53,17 @@ def number(value):
     return f"{value:,.{digits}f}"
 
 
+def ratio_text(value):
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3g}"
+
+
 def cell(row, system):
     if system not in row.cost:
         return ""
     cost = row.cost[system]
     spread = (cost.high - cost.low) / 2 / cost.median if cost.median else 0
     text = f"{number(cost.median)} ±{spread:.0%}"
-    return text + (f" (**{row.ratio[system]:.2f}**)" if system in row.ratio else "")
+    return text + (f" (**{ratio_text(row.ratio[system])}**)" if system in row.ratio else "")
 
 
 def table(rows, names):

@@ -20,7 +20,7 @@ ringo::task<> co_main(long count) {
     bench::rounds waking("wake and end, CPU", count);
     const auto before = bench::resident_bytes();
     const auto start = bench::cpu_ns();
-    const auto until = ringo::clock::now() + 50 * ms + count * std::chrono::microseconds(4);
+    const auto until = ringo::clock::now() + 50 * ms + count * std::chrono::microseconds(8);
     for (long i = 0; i < count; ++i) {
         ringo::go([until]() -> ringo::task<> {
             co_await ringo::sleep_until(until);

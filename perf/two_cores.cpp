@@ -1,6 +1,7 @@
 // What does a channel cost between two cores?    two_cores [COUNT] [ROUNDS]
 //
-// "Busy": a goroutine on each core yields all the time, so that neither sleeps.
+// By default a goroutine stays with the one that started it. "Apart": the partners are on different
+// cores. "Busy": a goroutine on each core also yields all the time, so that neither sleeps.
 #include "bench.hpp"
 
 #include <ringo/chan.hpp>
@@ -22,10 +23,10 @@ task<> echo(chan<long> in, chan<long> out) {
     }
 }
 
-task<long> ping_pong(long count) {
+task<long> ping_pong(long count, std::size_t partner) {
     const chan<long> there;
     const chan<long> back;
-    ringo::go(on(1), echo, there, back);
+    ringo::go(on(partner), echo, there, back);
     long sum = 0;
     for (long i = 0; i < count; ++i) {
         co_await there.send(i);
@@ -49,15 +50,16 @@ task<> consume(chan<long> c, std::atomic<long>& total) {
     total += sum;
 }
 
-/// `pairs` producers on core 0, or spread, and as many consumers on core 1, or spread.
-task<long> stream(long count, int pairs) {
+/// `pairs` producers and as many consumers. Apart: those of a pair on different cores.
+task<long> stream(long count, int pairs, bool apart) {
     const chan<long> c(128);
     std::atomic<long> total = 0;
     ringo::wait_group producers;
     ringo::wait_group consumers;
     for (int i = 0; i < pairs; ++i) {
-        producers.go(on(static_cast<std::size_t>(i) % 2), produce, c, count / pairs);
-        consumers.go(on(static_cast<std::size_t>(i + 1) % 2), consume, c, std::ref(total));
+        const auto core = static_cast<std::size_t>(i) % 2;
+        producers.go(on(core), produce, c, count / pairs);
+        consumers.go(on(apart ? 1 - core : core), consume, c, std::ref(total));
     }
     co_await producers.wait();
     c.close();
@@ -65,8 +67,11 @@ task<long> stream(long count, int pairs) {
     co_return total;
 }
 
-task<long> buffered(long count) { return stream(count, 1); }
-task<long> two_by_two(long count) { return stream(count, 2); }
+task<long> ping_pong_together(long count) { return ping_pong(count, 0); }
+task<long> ping_pong_apart(long count) { return ping_pong(count, 1); }
+task<long> buffered_together(long count) { return stream(count, 1, false); }
+task<long> buffered_apart(long count) { return stream(count, 1, true); }
+task<long> two_by_two(long count) { return stream(count, 2, true); }
 
 task<> keep_busy(const std::atomic<bool>& stop) {
     while (!stop) {
@@ -75,15 +80,17 @@ task<> keep_busy(const std::atomic<bool>& stop) {
 }
 
 task<> co_main(long count, long repeat) {
-    co_await bench::measure("ping-pong, round trip", &ping_pong, count / 20, repeat);
-    co_await bench::measure("buffered 128, item", &buffered, count, repeat);
+    co_await bench::measure("ping-pong, round trip", &ping_pong_together, count / 20, repeat);
+    co_await bench::measure("buffered 128, item", &buffered_together, count, repeat);
     co_await bench::measure("2 to 2, buffered 128, item", &two_by_two, count, repeat);
+    co_await bench::measure("apart: ping-pong", &ping_pong_apart, count / 20, repeat);
+    co_await bench::measure("apart: buffered 128, item", &buffered_apart, count, repeat);
     std::atomic<bool> stop = false;
     ringo::wait_group busy;
     busy.go(on(0), keep_busy, std::cref(stop));
     busy.go(on(1), keep_busy, std::cref(stop));
-    co_await bench::measure("busy: ping-pong", &ping_pong, count / 4, repeat);
-    co_await bench::measure("busy: buffered 128, item", &buffered, count, repeat);
+    co_await bench::measure("busy: ping-pong", &ping_pong_apart, count / 4, repeat);
+    co_await bench::measure("busy: buffered 128, item", &buffered_apart, count, repeat);
     stop = true;
     co_await busy.wait();
 }

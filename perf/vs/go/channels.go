@@ -6,9 +6,19 @@ import (
 	"time"
 )
 
+// apart: partners are on different threads, which Go's scheduler would not do by itself.
+var apart = false
+
+func keepApart() {
+	if apart {
+		runtime.LockOSThread()
+	}
+}
+
 func pingPong(count int) int {
 	there, back := make(chan int), make(chan int)
 	go func() {
+		keepApart()
 		for v := range there {
 			back <- v + 1
 		}
@@ -152,12 +162,14 @@ func stream(count, pairs int) int {
 	wg.Add(pairs)
 	for i := 0; i < pairs; i++ {
 		go func() {
+			keepApart()
 			for n := 0; n < count/pairs; n++ {
 				c <- n
 			}
 			wg.Done()
 		}()
 		go func() {
+			keepApart()
 			sum := 0
 			for v := range c {
 				sum += v
@@ -181,6 +193,11 @@ func twoCores(count, rounds int) {
 	onTwo("ping-pong, round trip", pingPong, count/20, rounds)
 	onTwo("buffered 128, item", oneToOne, count, rounds)
 	onTwo("2 to 2, buffered 128, item", twoByTwo, count, rounds)
+	apart = true
+	keepApart()
+	onTwo("apart: ping-pong", pingPong, count/20, rounds)
+	onTwo("apart: buffered 128, item", oneToOne, count, rounds)
+	apart = false
 }
 
 func parked(count, rounds int) {

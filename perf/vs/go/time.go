@@ -34,7 +34,7 @@ func sleepers(count, _ int) {
 	starting := samples{name: "fall asleep, CPU", unit: "ns", count: count}
 	waking := samples{name: "wake and end, CPU", unit: "ns", count: count}
 	before, start := resident(), cpu()
-	until := time.Now().Add(50*time.Millisecond + time.Duration(count)*4*time.Microsecond)
+	until := time.Now().Add(50*time.Millisecond + time.Duration(count)*8*time.Microsecond)
 	ended := 0
 	var wg, asleep sync.WaitGroup
 	wg.Add(count)
