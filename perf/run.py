@@ -29,7 +29,7 @@ RUN_SECONDS_MAX = 300
 ROUNDS_MAX = 11
 
 # group: its sizes in full; the operations after which a run has had enough rounds. Quick takes
-# the last size but one, in rounds that end sooner.
+# the last size but one.
 MILLION = [1_000, 10_000, 100_000, 1_000_000]
 GROUPS = {
     "spawn": (MILLION, 3_000_000),
@@ -72,7 +72,7 @@ def measure(arguments, group, chosen):
     sizes, operations = GROUPS[group]
     samples = []
     for size in sizes[-2:-1] if arguments.quick else sizes:
-        rounds = max(1, min(ROUNDS_MAX, operations // size // (10 if arguments.quick else 1)))
+        rounds = max(1, min(3 if arguments.quick else ROUNDS_MAX, operations // size))
         for turn in range(arguments.turns):
             for system in list(chosen):
                 try:

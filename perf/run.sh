@@ -14,6 +14,8 @@ if [[ " $* " != *" --no-install "* ]]; then
     install_missing "${packages_build[@]}"
     if [[ " $* " != *" --against"* ]]; then
         command -v go >/dev/null || peer golang-go
+        command -v cargo >/dev/null || peer cargo rustc
+        peer librust-tokio-dev librust-tokio-util-dev
     fi
 fi
 exec python3 perf/run.py "$@"

@@ -88,4 +88,18 @@ def go(_groups):
     return peer("Go", run(["go", "version"]), path)
 
 
-PEERS = {"go": go}
+def tokio(_groups):
+    need("cargo")
+    crates = pathlib.Path("/usr/share/cargo/registry")
+    versions = [path.name for path in crates.glob("tokio-[0-9]*")]
+    if not versions:
+        raise Skip("no Debian crate of Tokio here (librust-tokio-dev)")
+    target = BUILD / "tokio"
+    run(["cargo", "build", "--release", "--offline", "--target-dir", target,
+         "--config", 'source.crates-io.replace-with="debian"',
+         "--config", f'source.debian.directory="{crates}"'], cwd=ROOT / "perf" / "vs" / "tokio")
+    version = f"{versions[0]}, {run(['rustc', '--version'])}"
+    return peer("Tokio", version, target / "release" / "peer")
+
+
+PEERS = {"go": go, "tokio": tokio}
