@@ -16,6 +16,7 @@ if [[ " $* " != *" --no-install "* ]]; then
         command -v go >/dev/null || peer golang-go
         command -v cargo >/dev/null || peer cargo rustc
         peer librust-tokio-dev librust-tokio-util-dev
+        peer libboost1.81-dev
     fi
 fi
 exec python3 perf/run.py "$@"

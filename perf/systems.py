@@ -3,6 +3,7 @@
 import collections
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -102,4 +103,15 @@ def tokio(_groups):
     return peer("Tokio", version, target / "release" / "peer")
 
 
-PEERS = {"go": go, "tokio": tokio}
+def asio(_groups):
+    header = pathlib.Path("/usr/include/boost/version.hpp")
+    if not header.exists():
+        raise Skip("no Boost here (libboost1.81-dev)")
+    path = BUILD / "asio"
+    run([compiler(), "-std=c++20", "-O3", "-DNDEBUG", "-I", ROOT / "include",
+         ROOT / "perf" / "vs" / "asio.cpp", "-o", path, "-pthread"])
+    version = re.search(r'BOOST_LIB_VERSION "(.*)"', header.read_text())[1].replace("_", ".")
+    return peer("Asio", f"Boost {version}, the same compiler", path)
+
+
+PEERS = {"go": go, "tokio": tokio, "asio": asio}
