@@ -7,8 +7,10 @@
 
 #include <fmt/format.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <system_error>
 #include <utility>
 
@@ -26,6 +28,30 @@ constexpr unsigned ring_entries_default = 256;
 [[noreturn]] void refuse(const std::string& what) {
     throw std::system_error(std::make_error_code(std::errc::invalid_argument), what);
 }
+
+/// Keeps SIGPIPE from a thread: whoever writes to what nobody reads gets EPIPE, and that is enough.
+class no_sigpipe {
+public:
+    no_sigpipe() noexcept {
+        ::sigemptyset(&pipe_);
+        ::sigaddset(&pipe_, SIGPIPE);
+        ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    }
+    no_sigpipe(const no_sigpipe&) = delete;
+    no_sigpipe& operator=(const no_sigpipe&) = delete;
+    ~no_sigpipe() {
+        if (::sigismember(&before_, SIGPIPE) == 0) {
+            const timespec at_once{};
+            while (::sigtimedwait(&pipe_, nullptr, &at_once) > 0) {  // or it would come now
+            }
+            ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+        }
+    }
+
+private:
+    sigset_t pipe_;
+    sigset_t before_;
+};
 
 std::vector<std::size_t> allowed_cpus() {
     cpu_set_t set;
@@ -164,6 +190,7 @@ void cores_state::run() {
 }
 
 void cores_state::run_core(shard& s) noexcept {
+    const no_sigpipe quiet;
     s.attach();
     if (s.index == 0) {
         while (!stop_asked_.load(std::memory_order_acquire)) {

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
@@ -21,6 +22,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 using namespace std::chrono_literals;
 namespace fs = ringo::fs;
@@ -383,6 +385,20 @@ TEST_CASE("close_ends_the_operations_of_others_on_all_cores") {
                 CHECK((co_await r).code == ringo::errc::closed);
             }
         }
+    });
+}
+
+TEST_CASE("writing_to_a_fifo_that_nobody_reads_is_an_error_and_no_signal") {
+    const folder where;
+    const std::string fifo = where.fifo();
+    std::signal(SIGPIPE, SIG_DFL);
+    run([&]() -> task<> {
+        fs::file reader = co_await fs::open(fifo, O_RDONLY | O_NONBLOCK);
+        fs::file writer = co_await fs::open(fifo, O_WRONLY);
+        co_await reader.close();
+        CHECK((co_await failure_of(write_it(writer, "x"))).code == std::errc::broken_pipe);
+        const auto direct = ::write(writer.descriptor(), "x", 1);  // by anybody on this core
+        CHECK((direct == -1 && errno == EPIPE));
     });
 }
 
