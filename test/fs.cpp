@@ -282,14 +282,12 @@ TEST_CASE("a_file_that_shrinks_while_it_is_read_ends_early") {
         fs::file f = co_await fs::open(where / "f", make_new);
         co_await f.write(patterned(1 << 16));
         std::string data(1 << 16, '\0');
-        bool done = false;
         auto shrinks = spawn(on(other_core()), [&]() -> task<> {
             for (std::uint64_t n = 1 << 16; n > 0; n /= 2) {
                 co_await f.truncate(n);
             }
-            done = true;
         });
-        while (!done) {
+        while (!shrinks.done()) {
             const std::size_t n = co_await f.read_at(data, 0);
             REQUIRE(n <= data.size());
             REQUIRE(test::has_pattern(data.data(), std::min<std::size_t>(n, 1), 0));

@@ -11,6 +11,7 @@
 #include <ringo/event.hpp>
 #include <ringo/fs.hpp>
 #include <ringo/go.hpp>
+#include <ringo/io.hpp>
 #include <ringo/latch.hpp>
 #include <ringo/mutex.hpp>
 #include <ringo/net.hpp>

@@ -1,6 +1,7 @@
 #include <ringo/fs/file.hpp>
 
 #include "../kernel_operation.hpp"
+#include "../open_use.hpp"
 #include "../shard.hpp"
 #include "stat.hpp"
 
@@ -23,9 +24,7 @@ namespace ringo::fs {
 namespace detail {
 
 using ringo::detail::context_failure;
-using ringo::detail::descriptor_use;
 using ringo::detail::failure_closed;
-using ringo::detail::goroutine;
 using ringo::detail::io_completion;
 using ringo::detail::io_operation;
 using ringo::detail::kernel_operation;
@@ -222,40 +221,11 @@ private:
     bool done_ = false;
 };
 
-/// A share in an open file, for as long as it lives.
-class open_use {
-public:
-    open_use(descriptor& d, io_operation& op, const char* name) : used_(d), use_(op) {
-        if (!d.enter(use_)) {
-            throw std::system_error(errc::closed, name);
-        }
-    }
-    open_use(const open_use&) = delete;
-    open_use& operator=(const open_use&) = delete;
-    ~open_use() { used_.leave(use_); }
-
-private:
-    descriptor& used_;
-    descriptor_use use_;
-};
-
-task<> perform(descriptor& d, kernel_operation& op, const char* name) {
-    const open_use u(d, op, name);
-    try {
-        co_await op;
-    } catch (const cancelled&) {
-        if (d.closed()) {
-            throw std::system_error(errc::closed, name);
-        }
-        throw;
-    }
-}
-
 task<> sync(descriptor& d, const char* name, unsigned flags) {
     kernel_operation op(fmt::format("{} {}", name, d.name()), io_code::file_sync, d.fd(), nullptr,
                         0);
     op.flags = static_cast<int>(flags);
-    co_await perform(d, op, name);
+    co_await ringo::detail::perform(d, op, name);
 }
 
 constexpr unsigned data_only = 1;  // IORING_FSYNC_DATASYNC
@@ -356,7 +326,7 @@ task<> file::data_sync() {
 task<info> file::stat() {
     detail::descriptor& d = open_file("file: stat of one that is not open");
     detail::stat_operation op(fmt::format("stat {}", d.name()), d.fd(), "", AT_EMPTY_PATH);
-    co_await detail::perform(d, op, "stat");
+    co_await ringo::detail::perform(d, op, "stat");
     co_return op.answer();
 }
 
@@ -368,7 +338,7 @@ task<std::uint64_t> file::size() {
 task<> file::truncate(std::uint64_t size) {
     detail::descriptor& d = open_file("file: truncate of one that is not open");
     detail::io_operation none(nullptr);
-    const detail::open_use u(d, none, "truncate");
+    const ringo::detail::open_use u(d, none, "truncate");
     auto cut = [fd = d.fd(), size] {
         return ::ftruncate(fd, static_cast<off_t>(size)) == 0 ? 0 : errno;
     };
@@ -384,6 +354,10 @@ task<> file::close() {
     if (co_await detail::drain_operation(d)) {
         co_await detail::close_operation(d);
     }
+}
+
+detail::descriptor& file::handle() const {
+    return open_file("file: copy with one that is not open");
 }
 
 const std::string& file::name() const {

@@ -158,6 +158,9 @@ public:
     /// -1 when closed.
     [[nodiscard]] int descriptor() const noexcept { return is_open() ? file_->fd() : -1; }
 
+    /// For ringo's own parts.
+    [[nodiscard]] detail::descriptor& handle() const;
+
 private:
     detail::descriptor& open_file(const char* misuse) const;
 

@@ -1,0 +1,69 @@
+// copy: from one stream into another.
+#pragma once
+
+#include <ringo/buffer.hpp>
+#include <ringo/detail/descriptor.hpp>
+#include <ringo/error.hpp>
+#include <ringo/io/stream.hpp>
+#include <ringo/task.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace ringo::io {
+
+namespace detail {
+
+/// A stream whose bytes the kernel can move without showing them.
+template <class Stream>
+concept in_kernel = requires(Stream& s) {
+    { s.handle() } -> std::convertible_to<ringo::detail::descriptor&>;
+};
+
+/// False: the kernel cannot do it for these two, and the rest is to be copied. `copied` counts.
+task<bool> copy_in_kernel(ringo::detail::descriptor& to, ringo::detail::descriptor& from,
+                          std::uint64_t& copied);
+
+constexpr std::size_t copy_step = 65536;
+
+template <writable To, readable From>
+task<> copy_all(To& to, From& from, std::uint64_t& copied) {
+    const std::unique_ptr<std::byte[]> memory(new std::byte[copy_step]);
+    const mutable_buffer buffer(memory.get(), copy_step);
+    while (const std::size_t n = co_await from.read(buffer)) {
+        co_await to.write(const_buffer(memory.get(), n));
+        copied += n;
+    }
+}
+
+}  // namespace detail
+
+/// Copies until `from` ends. Between files the kernel copies; between a file and a pipe, and from
+/// pipe to pipe, it splices.
+///
+/// returns  how many bytes
+/// throws   what the streams throw; cancelled, deadline_exceeded: `bytes()` says how many have
+///          been written. Up to 64 KiB more may have been read, which are lost.
+/// core     any
+/// follows  Go io.Copy
+template <writable To, readable From>
+[[nodiscard]] task<std::uint64_t> copy(To& to, From& from) {
+    std::uint64_t copied = 0;
+    try {
+        bool done = false;
+        if constexpr (detail::in_kernel<To> && detail::in_kernel<From>) {
+            done = co_await detail::copy_in_kernel(to.handle(), from.handle(), copied);
+        }
+        if (!done) {
+            co_await detail::copy_all(to, from, copied);
+        }
+    } catch (const cancelled& e) {
+        throw cancelled("copy", copied + e.bytes());
+    } catch (const deadline_exceeded& e) {
+        throw deadline_exceeded("copy", copied + e.bytes());
+    }
+    co_return copied;
+}
+
+}  // namespace ringo::io
