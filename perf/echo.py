@@ -39,6 +39,8 @@ CLIENT_SECONDS_EXTRA = 60
 CLIENT_SOURCE = pathlib.Path(__file__).parent / "vs" / "echo_client.c"
 
 Server = collections.namedtuple("Server", "name command")
+# once: a connection for each message, as many at a time.
+Load = collections.namedtuple("Load", "connections bytes seconds once", defaults=[False])
 Sample = collections.namedtuple(
     "Sample", "connections round server cpu_us rps p50_us p99_us p999_us requests checksum"
 )
@@ -87,6 +89,10 @@ class Process:
         line, self.unread = self.unread.split(b"\n", 1)
         return line.decode()
 
+    def resident_bytes(self):
+        pages = pathlib.Path(f"/proc/{self.child.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
     def cpu_ns(self):
         """Run time of all threads. schedstat: run time ns, wait time ns, time slices."""
         paths = glob.glob(f"/proc/{self.child.pid}/task/*/schedstat")
@@ -103,15 +109,20 @@ def address_of(server):
     return rest.split(",")[0].strip()  # more may follow, for people
 
 
-def measure(arguments, server_command, connections):
-    """One run: returns the client's report, with the server's CPU us per request in it."""
+def measure(client_path, server_command, load):
+    """One run: the client's report, and in it the server's CPU us per request and the memory that
+    it has got for each connection, all of which are idle after one echo or more."""
     with Process(SERVER_CPU, server_command) as server:
-        sizes = [str(connections), str(arguments.bytes), str(arguments.seconds)]
-        with Process(CLIENT_CPU, [arguments.client, address_of(server), *sizes]) as client:
-            seconds_max = arguments.seconds + CLIENT_SECONDS_EXTRA
+        sizes = [str(load.connections), str(load.bytes), str(load.seconds)]
+        sizes += ["once"] if load.once else []
+        address = address_of(server)
+        before_bytes = server.resident_bytes()
+        with Process(CLIENT_CPU, [client_path, address, *sizes]) as client:
+            seconds_max = load.seconds + CLIENT_SECONDS_EXTRA
             # The client is quiet for 50 ms after each of these two lines.
             if client.read_line(seconds_max) != "go":
                 raise Failure("the client did not say `go`")
+            idle_bytes = server.resident_bytes() - before_bytes
             start_ns = server.cpu_ns()
             report = json.loads(client.read_line(seconds_max))
             end_ns = server.cpu_ns()
@@ -119,6 +130,7 @@ def measure(arguments, server_command, connections):
                 what = f"{report['errors']} wrong or lost echoes"
                 raise Failure(f"{shlex.join(server_command)}: {what}")
     report["cpu_us"] = (end_ns - start_ns) / 1000 / report["requests"]
+    report["idle_bytes"] = idle_bytes / load.connections
     return report
 
 
@@ -127,7 +139,8 @@ def measure_all(arguments):
     for connections in arguments.connections:
         for round_number in range(arguments.rounds):
             for server in arguments.server:
-                report = measure(arguments, server.command, connections)
+                load = Load(connections, arguments.bytes, arguments.seconds)
+                report = measure(arguments.client, server.command, load)
                 fields = {name: report[name] for name in Sample._fields if name in report}
                 samples.append(Sample(connections, round_number, server.name, **fields))
                 print(f"{connections} connections, round {round_number + 1}: {server.name} "
@@ -250,10 +263,14 @@ def run(arguments):
         pathlib.Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n")
 
 
-def main():
-    arguments = parse_arguments()
+def allow_many_files():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main():
+    arguments = parse_arguments()
+    allow_many_files()
     os.sched_setaffinity(0, {CLIENT_CPU})
     # A SIGTERM unwinds the `with` blocks too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

@@ -12,80 +12,18 @@ median of the ratios within each turn.
 """
 
 import argparse
-import csv
 import os
 import pathlib
 import platform
 import re
-import subprocess
 import sys
 import time
 
+import echo
+import network
 import report
 import systems
-
-RUN_SECONDS_MAX = 300
-# Rounds in one run, bounded by operations too: small sizes are repeated more often.
-ROUNDS_MAX = 11
-
-# group: its sizes in full; the operations after which a run has had enough rounds. Quick takes
-# the last size but one.
-MILLION = [1_000, 10_000, 100_000, 1_000_000]
-GROUPS = {
-    "spawn": (MILLION, 3_000_000),
-    "switch": (MILLION, 5_000_000),
-    "chan": (MILLION, 3_000_000),
-    "two_cores": (MILLION, 3_000_000),
-    "mutex": (MILLION, 5_000_000),
-    "context": (MILLION, 1_000_000),
-    "parked": (MILLION, 1_000_000),
-    "sleepers": (MILLION, 1_000_000),
-    "timers": (MILLION, 1_000_000),
-    "skynet": (MILLION, 1_000_000),
-    "sieve": ([250, 500, 1_000, 2_500], 1),
-    "gates": (MILLION, 3_000_000),
-    "groups": (MILLION, 3_000_000),
-}
-
-
-def run_once(system, group, size, rounds):
-    """One process: a dict for each of its lines. Empty when the system has no such workload."""
-    program = system.program(group)
-    if not program:
-        return []
-    command = [*map(str, program), str(size), str(rounds)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=RUN_SECONDS_MAX,
-                          check=True)
-    rows = csv.reader(done.stdout.splitlines(), delimiter="\t")
-    titles, *lines = [[cell.strip() for cell in row] for row in rows] or [[]]
-    return [dict(zip(titles, line)) for line in lines]
-
-
-def sample(system, group, turn, line):
-    numbers = {key: float(line[key]) for key in ("median", "min", "max", "first")}
-    return {"group": group, "workload": line["workload"], "size": int(line["n"]),
-            "unit": line["unit"], "system": system.name, "turn": turn,
-            "checksum": line["checksum"], **numbers}
-
-
-def measure(arguments, group, chosen):
-    sizes, operations = GROUPS[group]
-    samples = []
-    for size in sizes[-2:-1] if arguments.quick else sizes:
-        rounds = max(1, min(3 if arguments.quick else ROUNDS_MAX, operations // size))
-        for turn in range(arguments.turns):
-            for system in list(chosen):
-                try:
-                    lines = run_once(system, group, size, rounds)
-                except (subprocess.SubprocessError, OSError) as error:
-                    print(f"{group} {size}: {system.name} dropped: {error}", file=sys.stderr)
-                    lines = []
-                if not lines:
-                    chosen = [other for other in chosen if other != system]
-                samples += [sample(system, group, turn, line) for line in lines]
-        print(f"{group} {size:,}: {arguments.turns} turns of {rounds} rounds, "
-              f"{', '.join(system.name for system in chosen)}", file=sys.stderr)
-    return samples
+import workloads
 
 
 def machine():
@@ -115,7 +53,7 @@ def parse_arguments():
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="under three minutes")
-    add("--only", default="", metavar="PATTERN", help="a regular expression, searched in groups")
+    add("--only", default="", metavar="PATTERN", help="a regular expression that a group's name matches")
     add("--against", metavar="GIT_REV", help="compare with that revision of ringo")
     add("--turns", type=int, help="5, or 3 when quick")
     add("--output", type=pathlib.Path, default=systems.BUILD, metavar="DIRECTORY",
@@ -128,15 +66,19 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    groups = [group for group in GROUPS if re.search(arguments.only, group)]
+    everything = {**workloads.GROUPS, **network.GROUPS}
+    groups = [group for group in everything if re.search(arguments.only, group)]
     if not groups:
-        sys.exit(f"no group matches {arguments.only}; there are: {', '.join(GROUPS)}")
+        sys.exit(f"no group matches {arguments.only}; there are: {', '.join(everything)}")
     print("Building", file=sys.stderr)
-    chosen = build(arguments, groups)
+    chosen = build(arguments, [group for group in groups if group in workloads.GROUPS])
+    echo.allow_many_files()
+    os.environ["RINGO_CORES"] = "1"  # of the echo server; the programs say how many they want
     start = time.monotonic()
     samples = []
     for group in groups:
-        samples += measure(arguments, group, chosen)
+        module = workloads if group in workloads.GROUPS else network
+        samples += module.measure(group, chosen, arguments.turns, arguments.quick)
     results = {
         "machine": machine(),
         "date": time.strftime("%Y-%m-%d"),

@@ -17,6 +17,7 @@ if [[ " $* " != *" --no-install "* ]]; then
         command -v cargo >/dev/null || peer cargo rustc
         peer librust-tokio-dev librust-tokio-util-dev
         peer libboost1.81-dev
+        peer libuv1-dev
     fi
 fi
 exec python3 perf/run.py "$@"

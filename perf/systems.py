@@ -10,8 +10,9 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "perf"
 
-# program(group) gives the command that takes COUNT and ROUNDS, or None.
-System = collections.namedtuple("System", "name version program")
+# program(group) gives the command that takes COUNT and ROUNDS, or None; server is the command of
+# an echo server, or None.
+System = collections.namedtuple("System", "name version program server")
 
 
 class Skip(Exception):
@@ -54,7 +55,9 @@ def build_ringo(source, build, targets):
 
 def ringo(groups, name="ringo", source=ROOT):
     build = BUILD / name
-    build_ringo(source, build, [f"perf/perf_{group}" for group in groups])
+    programs = [f"perf/perf_{group}" for group in groups]
+    servers = ["samples/echo_server", "perf/echo_client", "perf/echo_epoll", "perf/echo_uring"]
+    build_ringo(source, build, programs + servers)
 
     def program(group):
         path = build / "perf" / f"perf_{group}"
@@ -62,7 +65,8 @@ def ringo(groups, name="ringo", source=ROOT):
 
     cxx = run([compiler(), "--version"]).splitlines()[0]
     revision = run(["git", "describe", "--always", "--dirty"], cwd=ROOT) if source == ROOT else name
-    return System(name, f"{revision}, {cxx}", program)
+    server = [build / "samples" / "echo_server", "127.0.0.1:0"]
+    return System(name, f"{revision}, {cxx}", program, server if server[0].exists() else None)
 
 
 def older_ringo(revision, groups):
@@ -79,7 +83,11 @@ def older_ringo(revision, groups):
 
 
 def peer(name, version, path):
-    return System(name, version, lambda group: [path, group])
+    return System(name, version, lambda group: [path, group], [path, "echo", "127.0.0.1:0"])
+
+
+def echo_only(name, version, path):
+    return System(name, version, lambda group: None, [path, "0"])
 
 
 def go(_groups):
@@ -114,4 +122,22 @@ def asio(_groups):
     return peer("Asio", f"Boost {version}, the same compiler", path)
 
 
-PEERS = {"go": go, "tokio": tokio, "asio": asio}
+def libuv(_groups):
+    need("pkg-config")
+    flags = run(["pkg-config", "--cflags", "--libs", "libuv"]).split()
+    path = BUILD / "echo_libuv"
+    run(["cc", "-O3", ROOT / "perf" / "vs" / "echo_libuv.c", "-o", path, *flags])
+    return echo_only("libuv", run(["pkg-config", "--modversion", "libuv"]), path)
+
+
+def c_epoll(_groups):
+    return echo_only("C epoll", "perf/vs/echo_epoll.c", BUILD / "ringo" / "perf" / "echo_epoll")
+
+
+def c_uring(_groups):
+    version = "perf/vs/echo_uring.c, liburing " + run(["pkg-config", "--modversion", "liburing"])
+    return echo_only("C io_uring", version, BUILD / "ringo" / "perf" / "echo_uring")
+
+
+PEERS = {"go": go, "tokio": tokio, "asio": asio, "libuv": libuv, "c_epoll": c_epoll,
+         "c_uring": c_uring}

@@ -1,7 +1,7 @@
 // The workloads of perf/*.cpp on Boost.Asio's coroutines: the same names, sizes and checksums.
 //
 //     asio GROUP [COUNT] [ROUNDS]
-//     asio echo PORT
+//     asio echo 127.0.0.1:PORT
 //
 // One thread, and the executor's own type everywhere instead of any_io_executor. Asio has no mutex
 // for coroutines (a channel of 1 stands in), no select that loses nothing, and its channels are
@@ -327,7 +327,8 @@ awaitable<> listen(executor on, asio::basic_socket_acceptor<tcp, executor>& acce
     }
 }
 
-int echo_server(const char* port) {
+int echo_server(std::string_view address) {
+    const char* port = address.data() + address.rfind(':') + 1;
     asio::io_context context(1);
     const tcp::endpoint local(asio::ip::address_v4::loopback(),
                               static_cast<unsigned short>(std::atoi(port)));

@@ -5,7 +5,9 @@
 // perf/echo.py reads the server's CPU time), measures, and prints one line of JSON. It is quiet
 // again once that line is out, so the CPU time between both belongs to the counted requests alone.
 //
-// usage: echo_client 127.0.0.1:PORT CONNECTIONS MESSAGE_BYTES SECONDS
+// once: each message has a connection of its own, and CONNECTIONS of them are open at a time.
+//
+// usage: echo_client 127.0.0.1:PORT CONNECTIONS MESSAGE_BYTES SECONDS [once]
 // exit:  0 all echoes right; 1 a wrong, missing or lost one; 2 usage
 
 #define _GNU_SOURCE
@@ -52,6 +54,8 @@ struct conn {
 static struct conn* conns;
 static unsigned conn_count;
 static size_t message_size;
+static struct sockaddr_in address;
+static bool once;
 static char* pattern;
 static char scratch[scratch_size];
 static int epoll_fd;
@@ -139,12 +143,34 @@ static void start_request(struct conn* conn, uint64_t start_ns) {
     send_rest(conn);
 }
 
+static void open_conn(struct conn* conn) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = conn};
+    struct timeval patience = {.tv_sec = patience_ms / 1000};
+    int on = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) die("socket");
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0) die("TCP_NODELAY");
+    // Kernel: SO_SNDTIMEO bounds connect too, and means nothing once the socket does not block.
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0) die("SO_SNDTIMEO");
+    if (connect(fd, (const struct sockaddr*)&address, sizeof address) < 0) die("connect");
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0) die("fcntl");
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) die("epoll_ctl");
+    conn->fd = fd;
+    conn->received = message_size;  // no request under way
+}
+
 static void finish_request(struct conn* conn) {
     uint64_t end_ns = now_ns();
     waiting--;
     requests++;
     histogram[bucket_of(end_ns - conn->started_ns)]++;
-    if (end_ns < stop_ns) start_request(conn, end_ns);
+    if (end_ns >= stop_ns) return;
+    if (once) {
+        close(conn->fd);
+        open_conn(conn);
+        end_ns = now_ns();
+    }
+    start_request(conn, end_ns);
 }
 
 static bool check(struct conn* conn, size_t size) {
@@ -200,31 +226,15 @@ static uint64_t run_phase(uint64_t duration_ns) {
     return now_ns() - start_ns;
 }
 
-static void open_conn(struct conn* conn, const struct sockaddr_in* address) {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = conn};
-    struct timeval patience = {.tv_sec = patience_ms / 1000};
-    int on = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) die("socket");
-    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0) die("TCP_NODELAY");
-    // Kernel: SO_SNDTIMEO bounds connect too, and means nothing once the socket does not block.
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0) die("SO_SNDTIMEO");
-    if (connect(fd, (const struct sockaddr*)address, sizeof *address) < 0) die("connect");
-    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0) die("fcntl");
-    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) die("epoll_ctl");
-    conn->fd = fd;
-    conn->received = message_size;  // no request under way
-}
-
-static bool parse_address(const char* text, struct sockaddr_in* address) {
+static bool parse_address(const char* text) {
     char host[INET_ADDRSTRLEN];
     unsigned port;
     char excess;
     if (sscanf(text, "%15[0-9.]:%u%c", host, &port, &excess) != 2) return false;
-    *address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     if (port == 0 || port > UINT16_MAX) return false;
-    if (inet_pton(AF_INET, host, &address->sin_addr) != 1) return false;
-    return ntohl(address->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (inet_pton(AF_INET, host, &address.sin_addr) != 1) return false;
+    return ntohl(address.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 static bool parse_size(const char* text, size_t max, size_t* size) {
@@ -271,17 +281,18 @@ static void report(uint64_t elapsed_ns) {
 }
 
 int main(int argc, char** argv) {
-    struct sockaddr_in address;
     size_t connections;
     double seconds;
-    if (argc != 5 || !parse_address(argv[1], &address) ||
+    once = argc == 6 && strcmp(argv[5], "once") == 0;
+    if ((argc != 5 && !once) || !parse_address(argv[1]) ||
         !parse_size(argv[2], connections_max, &connections) ||
         !parse_size(argv[3], message_max, &message_size) || !parse_seconds(argv[4], &seconds)) {
-        fprintf(stderr, "usage: echo_client 127.0.0.1:PORT CONNECTIONS MESSAGE_BYTES SECONDS\n");
+        fprintf(stderr,
+                "usage: echo_client 127.0.0.1:PORT CONNECTIONS MESSAGE_BYTES SECONDS [once]\n");
         return 2;
     }
     prepare(connections);
-    for (unsigned i = 0; i < conn_count; i++) open_conn(&conns[i], &address);
+    for (unsigned i = 0; i < conn_count; i++) open_conn(&conns[i]);
 
     run_phase(ms_to_ns(warm_up_ms));
     forget_warm_up();

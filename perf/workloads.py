@@ -1,0 +1,68 @@
+"""Runs the programs of perf/GROUP.cpp and what does the same in perf/vs, taking turns."""
+
+import csv
+import subprocess
+import sys
+
+RUN_SECONDS_MAX = 300
+# Rounds in one run, bounded by operations too: small sizes are repeated more often.
+ROUNDS_MAX = 11
+
+# group: its sizes in full; the operations after which a run has had enough rounds. Quick takes
+# the last size but one.
+MILLION = [1_000, 10_000, 100_000, 1_000_000]
+GROUPS = {
+    "spawn": (MILLION, 3_000_000),
+    "switch": (MILLION, 5_000_000),
+    "chan": (MILLION, 3_000_000),
+    "two_cores": (MILLION, 3_000_000),
+    "mutex": (MILLION, 5_000_000),
+    "context": (MILLION, 1_000_000),
+    "parked": (MILLION, 1_000_000),
+    "sleepers": (MILLION, 1_000_000),
+    "timers": (MILLION, 1_000_000),
+    "skynet": (MILLION, 1_000_000),
+    "sieve": ([250, 500, 1_000, 2_500], 1),
+    "gates": (MILLION, 3_000_000),
+    "groups": (MILLION, 3_000_000),
+}
+
+
+def run_once(system, group, size, rounds):
+    """One process: a dict for each of its lines. Empty when the system has no such workload."""
+    program = system.program(group)
+    if not program:
+        return []
+    command = [*map(str, program), str(size), str(rounds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=RUN_SECONDS_MAX,
+                          check=True)
+    rows = csv.reader(done.stdout.splitlines(), delimiter="\t")
+    titles, *lines = [[cell.strip() for cell in row] for row in rows] or [[]]
+    return [dict(zip(titles, line)) for line in lines]
+
+
+def sample(system, group, turn, line):
+    numbers = {key: float(line[key]) for key in ("median", "min", "max", "first")}
+    return {"group": group, "workload": line["workload"], "size": int(line["n"]),
+            "unit": line["unit"], "system": system.name, "turn": turn,
+            "checksum": line["checksum"], **numbers}
+
+
+def measure(group, chosen, turns, quick):
+    sizes, operations = GROUPS[group]
+    samples = []
+    for size in sizes[-2:-1] if quick else sizes:
+        rounds = max(1, min(3 if quick else ROUNDS_MAX, operations // size))
+        for turn in range(turns):
+            for system in list(chosen):
+                try:
+                    lines = run_once(system, group, size, rounds)
+                except (subprocess.SubprocessError, OSError) as error:
+                    print(f"{group} {size}: {system.name} dropped: {error}", file=sys.stderr)
+                    lines = []
+                if not lines:
+                    chosen = [other for other in chosen if other != system]
+                samples += [sample(system, group, turn, line) for line in lines]
+        print(f"{group} {size:,}: {turns} turns of {rounds} rounds, "
+              f"{', '.join(system.name for system in chosen)}", file=sys.stderr)
+    return samples
