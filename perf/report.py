@@ -1,8 +1,10 @@
-"""Tables and raw data of what perf/run.py has measured."""
+"""Tables, pictures and raw data of what perf/run.py has measured."""
 
 import collections
 import json
 import statistics
+
+import plot
 
 # size: the greatest that was measured. cost, ratio: by system.
 Row = collections.namedtuple("Row", "group workload size unit cost ratio wrong")
@@ -39,15 +41,18 @@ def rows_of(results):
     return [row_of(key, samples, reference) for key, samples in lists.items()]
 
 
+def is_network(row):
+    return row.group == "churn" or row.group.startswith("echo")
+
+
 def chosen(rows):
-    """The largest size of each workload; of network loads, where it is connections, all."""
-    last = {}
-    for row in rows:
-        size = row.size if row.group.startswith("echo") else 0
-        kept = last.setdefault((row.group, row.workload, size), row)
-        if row.size > kept.size:
-            last[row.group, row.workload, size] = row
-    return list(last.values())
+    """Of each workload the largest size, and the largest that more systems have measured. Of the
+    network, where it is connections, all sizes."""
+    def hides(larger, row):
+        return (larger.group, larger.workload) == (row.group, row.workload) \
+            and larger.size > row.size and len(larger.cost) >= len(row.cost)
+
+    return [row for row in rows if is_network(row) or not any(hides(other, row) for other in rows)]
 
 
 def number(value):
@@ -78,7 +83,20 @@ def table(rows, names):
     return lines
 
 
-def markdown(results, rows):
+def pictures(rows, names):
+    """File name -> SVG. Bars compare the concurrency, and the network; a group has its curves."""
+    shown = chosen(rows)
+    found = {
+        "ratios.svg": plot.bars("Concurrency", [r for r in shown if not is_network(r)], names),
+        "network.svg": plot.bars("Network", [r for r in shown if is_network(r)], names),
+    }
+    for group in dict.fromkeys(row.group for row in rows):
+        of_group = [row for row in rows if row.group == group]
+        found[f"{group.replace(' ', '-')}.svg"] = plot.curves(f"{group}, over size", of_group, names)
+    return {name: svg for name, svg in found.items() if svg}
+
+
+def markdown(results, rows, images):
     names = list(results["systems"])
     lines = ["# What was measured", "",
              f"`{results['command'].strip()}` on {results['date']}, {results['seconds']} s; "
@@ -86,14 +104,20 @@ def markdown(results, rows):
              *(f"* {name}: {version}" for name, version in results["systems"].items()), "",
              f"Lower is better. A cell has the median of the turns, half of what lies between the "
              f"least and the greatest, and (**how many times {names[0]}'s cost it is**).", ""]
+    lines += [f"![{name}]({name})" for name in ("ratios.svg", "network.svg") if name in images]
     for group in dict.fromkeys(row.group for row in rows):
         of_group = [row for row in rows if row.group == group]
-        lines += [f"## {group}", "", *table(chosen(of_group), names), ""]
-    return "\n".join(lines)
+        image = f"{group.replace(' ', '-')}.svg"
+        lines += ["", f"## {group}", "", *table(chosen(of_group), names)]
+        lines += ["", f"![{group}]({image})"] if image in images else []
+    return "\n".join(lines) + "\n"
 
 
 def write(results, directory):
     directory.mkdir(parents=True, exist_ok=True)
     rows = rows_of(results)
+    images = pictures(rows, list(results["systems"]))
+    for name, svg in images.items():
+        (directory / name).write_text(svg)
     (directory / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (directory / "RESULTS.md").write_text(markdown(results, rows))
+    (directory / "RESULTS.md").write_text(markdown(results, rows, images))

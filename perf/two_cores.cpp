@@ -80,9 +80,9 @@ task<> keep_busy(const std::atomic<bool>& stop) {
 }
 
 task<> co_main(long count, long repeat) {
-    co_await bench::measure("ping-pong, round trip", &ping_pong_together, count / 20, repeat);
-    co_await bench::measure("buffered 128, item", &buffered_together, count, repeat);
-    co_await bench::measure("2 to 2, buffered 128, item", &two_by_two, count, repeat);
+    co_await bench::measure("2 cores: ping-pong", &ping_pong_together, count / 20, repeat);
+    co_await bench::measure("2 cores: buffered 128, item", &buffered_together, count, repeat);
+    co_await bench::measure("2 cores: 2 to 2, item", &two_by_two, count, repeat);
     co_await bench::measure("apart: ping-pong", &ping_pong_apart, count / 20, repeat);
     co_await bench::measure("apart: buffered 128, item", &buffered_apart, count, repeat);
     std::atomic<bool> stop = false;

@@ -26,6 +26,8 @@ GROUPS = {
     "gates": (MILLION, 3_000_000),
     "groups": (MILLION, 3_000_000),
 }
+# What only the first system is asked, since it would not fit a usual machine for some other.
+ALONE = {"parked": [10_000_000]}
 
 
 def run_once(system, group, size, rounds):
@@ -51,7 +53,9 @@ def sample(system, group, turn, line):
 def measure(group, chosen, turns, quick):
     sizes, operations = GROUPS[group]
     samples = []
-    for size in sizes[-2:-1] if quick else sizes:
+    sizes = sizes[-2:-1] if quick else [*sizes, *ALONE.get(group, [])]
+    for size in sizes:
+        chosen = chosen[:1] if size in ALONE.get(group, []) else chosen
         rounds = max(1, min(3 if quick else ROUNDS_MAX, operations // size))
         for turn in range(turns):
             for system in list(chosen):

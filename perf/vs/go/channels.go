@@ -190,9 +190,9 @@ func oneToOne(count int) int { return stream(count, 1) }
 func twoByTwo(count int) int { return stream(count, 2) }
 
 func twoCores(count, rounds int) {
-	onTwo("ping-pong, round trip", pingPong, count/20, rounds)
-	onTwo("buffered 128, item", oneToOne, count, rounds)
-	onTwo("2 to 2, buffered 128, item", twoByTwo, count, rounds)
+	onTwo("2 cores: ping-pong", pingPong, count/20, rounds)
+	onTwo("2 cores: buffered 128, item", oneToOne, count, rounds)
+	onTwo("2 cores: 2 to 2, item", twoByTwo, count, rounds)
 	apart = true
 	keepApart()
 	onTwo("apart: ping-pong", pingPong, count/20, rounds)

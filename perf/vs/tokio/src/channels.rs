@@ -108,8 +108,8 @@ pub fn channels(count: i64, rounds: i64) {
 }
 
 pub fn two_cores(count: i64, rounds: i64) {
-    measure("ping-pong, round trip", 2, ping_pong, count / 20, rounds);
-    measure("buffered 128, item", 2, |count| items(count, 128), count, rounds);
+    measure("2 cores: ping-pong", 2, ping_pong, count / 20, rounds);
+    measure("2 cores: buffered 128, item", 2, |count| items(count, 128), count, rounds);
 }
 
 /// What many tasks can wait on until it closes is a `watch`.
