@@ -73,7 +73,7 @@ def bars(title, rows, systems):
     label_width, width, bar, gap, top = 250, 900, 11, 12, 76
     scale = LogScale(low, high, label_width, width - 60)
     bottom = top + sum(bar * len(row.ratio) + gap for row in rows)
-    parts = [text(20, 28, title, css="title"), *legend(20, 50, shown, systems),
+    parts = [text(20, 28, title.capitalize(), css="title"), *legend(20, 50, shown, systems),
              text(width - 20, 28, f"cost, times {reference}'s; right of the line {reference} is ahead",
                   "end", "small")]
     for decade in decades(low, high):

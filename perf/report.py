@@ -8,6 +8,8 @@ import plot
 
 # size: the greatest that was measured. cost, ratio: by system.
 Row = collections.namedtuple("Row", "group workload size unit cost ratio wrong")
+# Each has the bars of its rows.
+PICTURES = ("concurrency", "network", "compiling")
 Cost = collections.namedtuple("Cost", "median low high")
 
 
@@ -41,8 +43,14 @@ def rows_of(results):
     return [row_of(key, samples, reference) for key, samples in lists.items()]
 
 
-def is_network(row):
-    return row.group == "churn" or row.group.startswith("echo")
+def picture_of(row):
+    if row.group == "churn" or row.group.startswith("echo"):
+        return "network"
+    return "compiling" if row.group == "compile" else "concurrency"
+
+
+def curves_of(group):
+    return f"curves-{group.replace(' ', '-')}.svg"
 
 
 def chosen(rows):
@@ -52,7 +60,7 @@ def chosen(rows):
         return (larger.group, larger.workload) == (row.group, row.workload) \
             and larger.size > row.size and len(larger.cost) >= len(row.cost)
 
-    return [row for row in rows if is_network(row) or not any(hides(other, row) for other in rows)]
+    return [row for row in rows if picture_of(row) == "network" or not any(hides(other, row) for other in rows)]
 
 
 def number(value):
@@ -84,15 +92,15 @@ def table(rows, names):
 
 
 def pictures(rows, names):
-    """File name -> SVG. Bars compare the concurrency, and the network; a group has its curves."""
+    """File name -> SVG: bars of the ratios, and the curves of each group."""
     shown = chosen(rows)
     found = {
-        "ratios.svg": plot.bars("Concurrency", [r for r in shown if not is_network(r)], names),
-        "network.svg": plot.bars("Network", [r for r in shown if is_network(r)], names),
+        f"{name}.svg": plot.bars(name, [row for row in shown if picture_of(row) == name], names)
+        for name in PICTURES
     }
     for group in dict.fromkeys(row.group for row in rows):
         of_group = [row for row in rows if row.group == group]
-        found[f"{group.replace(' ', '-')}.svg"] = plot.curves(f"{group}, over size", of_group, names)
+        found[curves_of(group)] = plot.curves(f"{group}, over size", of_group, names)
     return {name: svg for name, svg in found.items() if svg}
 
 
@@ -104,12 +112,12 @@ def markdown(results, rows, images):
              *(f"* {name}: {version}" for name, version in results["systems"].items()), "",
              f"Lower is better. A cell has the median of the turns, half of what lies between the "
              f"least and the greatest, and (**how many times {names[0]}'s cost it is**).", ""]
-    lines += [f"![{name}]({name})" for name in ("ratios.svg", "network.svg") if name in images]
+    lines += [f"![{name}]({name}.svg)" for name in PICTURES if f"{name}.svg" in images]
     for group in dict.fromkeys(row.group for row in rows):
         of_group = [row for row in rows if row.group == group]
-        image = f"{group.replace(' ', '-')}.svg"
         lines += ["", f"## {group}", "", *table(chosen(of_group), names)]
-        lines += ["", f"![{group}]({image})"] if image in images else []
+        image = curves_of(group)
+        lines += ["", f"![{group}, over size]({image})"] if image in images else []
     return "\n".join(lines) + "\n"
 
 

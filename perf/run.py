@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures ringo beside its peers: the same workloads, taking turns.
 
-    perf/run.sh                      everything, about half an hour
+    perf/run.sh                      every size, about an hour
     perf/run.sh --quick              one size of each workload, under three minutes once built
     perf/run.sh --only 'chan|skynet' the groups (perf/GROUP.cpp) that match
     perf/run.sh --against HEAD~10    this ringo beside an older one, no peers
@@ -19,6 +19,7 @@ import re
 import sys
 import time
 
+import compiling
 import echo
 import network
 import report
@@ -36,12 +37,16 @@ def machine():
 
 def build(arguments, groups):
     """ringo first: the others are compared with it."""
-    built = [systems.ringo(groups)]
+    if arguments.built:
+        systems.ringo_build = arguments.built.resolve()
+    built = [systems.ringo(groups=None if arguments.built else groups)]
     if arguments.against:
         return [*built, systems.older_ringo(arguments.against, groups)]
     for name, peer in systems.PEERS.items():
+        if not re.search(arguments.peers, name):
+            continue
         try:
-            built.append(peer(groups))
+            built.append(peer())
         except systems.Skip as reason:
             print(f"skipped {name}: {reason}")
     return built
@@ -55,6 +60,8 @@ def parse_arguments():
     add("--quick", action="store_true", help="under three minutes")
     add("--only", default="", metavar="PATTERN", help="a regular expression that a group's name matches")
     add("--against", metavar="GIT_REV", help="compare with that revision of ringo")
+    add("--peers", default="", metavar="PATTERN", help=f"of {', '.join(systems.PEERS)}")
+    add("--built", type=pathlib.Path, metavar="DIRECTORY", help="where this ringo is built already")
     add("--turns", type=int, help="5, or 3 when quick")
     add("--output", type=pathlib.Path, default=systems.BUILD, metavar="DIRECTORY",
         help="of RESULTS.md, results.json and the pictures (build/perf)")
@@ -66,7 +73,7 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    everything = {**workloads.GROUPS, **network.GROUPS}
+    everything = {**workloads.GROUPS, **network.GROUPS, **compiling.GROUPS}
     groups = [group for group in everything if re.search(arguments.only, group)]
     if not groups:
         sys.exit(f"no group matches {arguments.only}; there are: {', '.join(everything)}")
@@ -77,7 +84,7 @@ def main():
     start = time.monotonic()
     samples = []
     for group in groups:
-        module = workloads if group in workloads.GROUPS else network
+        module = next(m for m in (workloads, network, compiling) if group in m.GROUPS)
         samples += module.measure(group, chosen, arguments.turns, arguments.quick)
     results = {
         "machine": machine(),

@@ -9,10 +9,12 @@ import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "perf"
+# Of this tree; perf/run.py may know another.
+ringo_build = BUILD / "ringo"
 
 # program(group) gives the command that takes COUNT and ROUNDS, or None; server is the command of
-# an echo server, or None.
-System = collections.namedtuple("System", "name version program server")
+# an echo server, or None; headers are what a user of all of it includes, and the options that find it.
+System = collections.namedtuple("System", "name version program server headers", defaults=[None])
 
 
 class Skip(Exception):
@@ -53,20 +55,23 @@ def build_ringo(source, build, targets):
             print(f"skipped {target}: {reason}")
 
 
-def ringo(groups, name="ringo", source=ROOT):
-    build = BUILD / name
-    programs = [f"perf/perf_{group}" for group in groups]
-    servers = ["samples/echo_server", "perf/echo_client", "perf/echo_epoll", "perf/echo_uring"]
-    build_ringo(source, build, programs + servers)
+def ringo(name="ringo", source=ROOT, build=None, groups=()):
+    """Built where `build` is, with the programs of `groups`; None: it is built already."""
+    build = build or ringo_build
+    if groups is not None:
+        programs = [f"perf/perf_{group}" for group in groups]
+        servers = ["samples/echo_server", "perf/echo_client", "perf/echo_epoll", "perf/echo_uring"]
+        build_ringo(source, build, programs + servers)
 
     def program(group):
         path = build / "perf" / f"perf_{group}"
         return [path] if path.exists() else None
 
-    cxx = run([compiler(), "--version"]).splitlines()[0]
+    cxx = f"built in {build}" if groups is None else run([compiler(), "--version"]).splitlines()[0]
     revision = run(["git", "describe", "--always", "--dirty"], cwd=ROOT) if source == ROOT else name
     server = [build / "samples" / "echo_server", "127.0.0.1:0"]
-    return System(name, f"{revision}, {cxx}", program, server if server[0].exists() else None)
+    return System(name, f"{revision}, {cxx}", program, server if server[0].exists() else None,
+                  (["ringo/ringo.hpp"], ["-I", source / "include"]))
 
 
 def older_ringo(revision, groups):
@@ -79,7 +84,8 @@ def older_ringo(revision, groups):
     run(["tar", "-x", "-C", source], stdin=archive.stdout)
     shutil.rmtree(source / "perf")
     shutil.copytree(ROOT / "perf", source / "perf")
-    return ringo(groups, name=f"ringo-{commit}", source=source)
+    name = f"ringo-{commit}"
+    return ringo(name, source, BUILD / name, groups)
 
 
 def peer(name, version, path):
@@ -90,14 +96,14 @@ def echo_only(name, version, path):
     return System(name, version, lambda group: None, [path, "0"])
 
 
-def go(_groups):
+def go():
     need("go")
     path = BUILD / "go" / "peer"
     run(["go", "build", "-o", path, "."], cwd=ROOT / "perf" / "vs" / "go")
     return peer("Go", run(["go", "version"]), path)
 
 
-def tokio(_groups):
+def tokio():
     need("cargo")
     crates = pathlib.Path("/usr/share/cargo/registry")
     versions = [path.name for path in crates.glob("tokio-[0-9]*")]
@@ -111,7 +117,7 @@ def tokio(_groups):
     return peer("Tokio", version, target / "release" / "peer")
 
 
-def asio(_groups):
+def asio():
     header = pathlib.Path("/usr/include/boost/version.hpp")
     if not header.exists():
         raise Skip("no Boost here (libboost1.81-dev)")
@@ -119,10 +125,12 @@ def asio(_groups):
     run([compiler(), "-std=c++20", "-O3", "-DNDEBUG", "-I", ROOT / "include",
          ROOT / "perf" / "vs" / "asio.cpp", "-o", path, "-pthread"])
     version = re.search(r'BOOST_LIB_VERSION "(.*)"', header.read_text())[1].replace("_", ".")
-    return peer("Asio", f"Boost {version}, the same compiler", path)
+    headers = ["boost/asio.hpp", "boost/asio/experimental/channel.hpp"]
+    found = peer("Asio", f"Boost {version}, the same compiler", path)
+    return found._replace(headers=(headers, []))
 
 
-def libuv(_groups):
+def libuv():
     need("pkg-config")
     flags = run(["pkg-config", "--cflags", "--libs", "libuv"]).split()
     path = BUILD / "echo_libuv"
@@ -130,13 +138,13 @@ def libuv(_groups):
     return echo_only("libuv", run(["pkg-config", "--modversion", "libuv"]), path)
 
 
-def c_epoll(_groups):
-    return echo_only("C epoll", "perf/vs/echo_epoll.c", BUILD / "ringo" / "perf" / "echo_epoll")
+def c_epoll():
+    return echo_only("C epoll", "perf/vs/echo_epoll.c", ringo_build / "perf" / "echo_epoll")
 
 
-def c_uring(_groups):
+def c_uring():
     version = "perf/vs/echo_uring.c, liburing " + run(["pkg-config", "--modversion", "liburing"])
-    return echo_only("C io_uring", version, BUILD / "ringo" / "perf" / "echo_uring")
+    return echo_only("C io_uring", version, ringo_build / "perf" / "echo_uring")
 
 
 PEERS = {"go": go, "tokio": tokio, "asio": asio, "libuv": libuv, "c_epoll": c_epoll,
