@@ -93,6 +93,11 @@ bool blocking_pool::withdraw(blocking_job& job) noexcept {
     return false;
 }
 
+std::size_t blocking_pool::threads() const noexcept {
+    const std::lock_guard guard(lock_);
+    return threads_.size();
+}
+
 void blocking_pool::work() noexcept {
     // Signals are for the program's own threads.
     sigset_t all;

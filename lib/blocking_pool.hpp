@@ -27,13 +27,14 @@ public:
     int push(blocking_job& job) noexcept;
     /// True: the job was still queued, and will not run.
     bool withdraw(blocking_job& job) noexcept;
+    std::size_t threads() const noexcept;
 
 private:
     void work() noexcept;
 
     cpu_set_t cpus_;  // of who made the pool: not the one CPU of the core that starts a thread
 
-    std::mutex lock_;  // guards what follows
+    mutable std::mutex lock_;  // guards what follows
     std::condition_variable ready_;
     blocking_job* queue_ = nullptr;
     blocking_job** tail_ = &queue_;

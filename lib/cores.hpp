@@ -38,6 +38,10 @@ public:
     /// core: any thread
     void stop() noexcept;
 
+    /// Before `run`: the program ends when nothing can ever run again.
+    void end_on_deadlock() noexcept { ends_on_deadlock_ = true; }
+    bool ends_on_deadlock() const noexcept { return ends_on_deadlock_; }
+
     std::size_t size() const noexcept { return shards_.size(); }
     shard& shard_at(std::size_t core) noexcept { return *shards_[core]; }
     const context_ref& root() const noexcept { return root_; }
@@ -45,6 +49,8 @@ public:
 
     /// Whether goroutines are being brought to their end.
     bool stopping() const noexcept { return phase_.load() != phase::running; }
+    /// ... or about to be.
+    bool ending() const noexcept { return stop_asked_.load() || stopping(); }
     /// Goroutines that have started and not ended. Never 0 while there is one.
     std::size_t live() const noexcept;
 
@@ -77,6 +83,7 @@ private:
     std::unique_ptr<blocking_pool> pool_;
     std::barrier<> drained_;
     std::vector<std::thread> threads_;  // of all cores but the first
+    bool ends_on_deadlock_ = false;
 
     // any thread
     std::atomic<phase> phase_{phase::running};

@@ -28,6 +28,7 @@ void run_cores(goroutine& main, const options& o) {
         main.type->destroy(main);
         throw;
     }
+    all->end_on_deadlock();
     all->submit(main, 0, nullptr);
     all->run();
 }

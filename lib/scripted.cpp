@@ -1,6 +1,7 @@
 #include "scripted.hpp"
 
 #include "cores.hpp"
+#include "deadlock.hpp"
 #include "shard.hpp"
 #include "timers.hpp"
 
@@ -99,7 +100,7 @@ void scripted::wait(std::int64_t until_ns) noexcept {
     } else if (time_.on_deadlock) {
         time_.on_deadlock();
     } else {
-        panic("all goroutines are asleep - deadlock!");
+        panic(deadlock_message);
     }
 }
 

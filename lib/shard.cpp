@@ -11,6 +11,7 @@
 
 #include "context.hpp"
 #include "cores.hpp"
+#include "deadlock.hpp"
 
 #include <ringo/blocking.hpp>
 #include <ringo/callback.hpp>
@@ -30,6 +31,7 @@ constinit thread_local core_state* this_core_state = nullptr;
 namespace {
 constexpr int resumes_per_turn = 256;
 constexpr std::uint32_t busy_turns_max = 1024;
+constexpr std::int64_t deadlock_pause_max_ns = 1'000'000'000;
 }  // namespace
 
 void shard::turn(std::int64_t until_ns) noexcept {
@@ -45,6 +47,9 @@ void shard::turn(std::int64_t until_ns) noexcept {
     take_idle_work();
     kernel_->turn(wait_limit(until_ns));
     asleep_.store(false, std::memory_order_relaxed);
+    if (naps_now_) {
+        end_nap();
+    }
     if (!timers.empty()) {
         timers.expire(now_ns());
     }
@@ -233,10 +238,41 @@ std::int64_t shard::wait_limit(std::int64_t until_ns) noexcept {
     // First say that we sleep, then look: whoever pushes first looks afterwards whether we
     // sleep (post, wake_if_asleep). seq_cst on both sides, so one of the two sees the other.
     asleep_.store(true, std::memory_order_seq_cst);
-    if (!messages_.empty() || !arrivals_.empty() || all.has_idle_work()) {
+    if (has_mail() || all.has_idle_work()) {
         return 0;
     }
-    return std::min(until_ns, timers.next_ns());
+    const std::int64_t limit = std::min(until_ns, timers.next_ns());
+    return limit == timer_wheel::never && all.ends_on_deadlock() ? begin_nap() : limit;
+}
+
+std::int64_t shard::begin_nap() noexcept {
+    if (kernel_->in_flight() != 0 || outside_.functions != 0 || outside_.callbacks != 0) {
+        return timer_wheel::never;
+    }
+    naps_now_ = true;
+    // seq_cst, as in nap(): of the cores, at least the last to begin sees that all nap. It also
+    // publishes what this core's goroutines wait in.
+    naps_.store(naps_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+    for (std::size_t core = 0; core < all.size(); ++core) {
+        if (all.shard_at(core).nap() == 0) {
+            return timer_wheel::never;
+        }
+    }
+    // Looking costs some microseconds, and where threads wake goroutines it is in vain each time.
+    if (const std::int64_t now = now_ns(); now >= deadlock_look_ns_) {
+        if (is_deadlock(all)) {
+            end_by_deadlock(all);
+        }
+        deadlock_look_ns_ = now + deadlock_pause_ns_;
+        deadlock_pause_ns_ = std::min(2 * deadlock_pause_ns_, deadlock_pause_max_ns);
+    }
+    return deadlock_look_ns_;
+}
+
+void shard::end_nap() noexcept {
+    naps_now_ = false;
+    // seq_cst: before all that this core will do.
+    naps_.store(naps_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
 }
 
 namespace {

@@ -77,6 +77,12 @@ public:
     void post(goroutine& g) noexcept;
     void wake_if_asleep() noexcept;
     bool asleep() const noexcept { return asleep_.load(std::memory_order_seq_cst); }
+    bool has_mail() const noexcept { return !messages_.empty() || !arrivals_.empty(); }
+    /// Which nap this core takes (deadlock.hpp); 0: none.
+    std::uint64_t nap() const noexcept {
+        const std::uint64_t n = naps_.load(std::memory_order_seq_cst);
+        return n % 2 == 0 ? 0 : n;
+    }
 
     /// Goroutines that were started by this core, less those that ended on it.
     /// seq_cst: pairs with try_hold.
@@ -119,6 +125,8 @@ private:
     void take_idle_work() noexcept;
     bool is_own_thread() const noexcept;
     std::int64_t wait_limit(std::int64_t until_ns) noexcept;
+    std::int64_t begin_nap() noexcept;
+    void end_nap() noexcept;
 
     // home core
     std::unique_ptr<kernel> kernel_;
@@ -128,12 +136,16 @@ private:
     std::uint32_t id_step_ = 0;
     bool abandoning_ = false;
     awaited outside_;
+    bool naps_now_ = false;
+    std::int64_t deadlock_look_ns_ = 0;  // when to look for one again
+    std::int64_t deadlock_pause_ns_ = 10'000'000;
     std::unique_ptr<ready_bag> shuffled_;  // only where a seed decides the order
     std::uint32_t busy_turns_ = 0;         // ... the turns that left the inbox alone
 
     // home core writes, others read
     std::atomic<std::uint64_t> started_{0};
     std::atomic<std::uint64_t> ended_{0};
+    std::atomic<std::uint64_t> naps_{0};  // odd: in one
 
     // other cores
     alignas(64) std::atomic<bool> asleep_{false};

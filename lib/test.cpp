@@ -1,49 +1,24 @@
 #include "test.hpp"
 
-#include "context.hpp"
 #include "cores.hpp"
+#include "deadlock.hpp"
 #include "scripted.hpp"
 #include "shard.hpp"
 
-#include <ringo/detail/operation.hpp>
 #include <ringo/detail/panic.hpp>
 #include <ringo/test.hpp>
 
 #include <fmt/format.h>
 
 #include <cerrno>
-#include <map>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
 namespace ringo::detail {
 
 namespace {
-
-/// `3 goroutines: chan receive (2), join`
-std::string describe_parked(const shard& s) {
-    std::map<std::string_view, std::size_t> waits;
-    std::size_t count = 0;
-    for (const scope* in = s.scopes(); in != nullptr; in = in->shard_next) {
-        for (const goroutine* g = in->goroutines; g != nullptr; g = g->scope_next) {
-            ++waits[g->waiting != nullptr ? g->waiting->type->name : "unknown"];
-            ++count;
-        }
-    }
-    std::string text = fmt::format("{} goroutine{}", count, count == 1 ? "" : "s");
-    const char* separator = ": ";
-    for (const auto& [name, times] : waits) {
-        text += std::exchange(separator, ", ");
-        text += name;
-        if (times != 1) {
-            text += fmt::format(" ({})", times);
-        }
-    }
-    return text;
-}
 
 scripted_time time_of(const virtual_setup& setup, std::function<void()> on_deadlock) {
     return {.begin_ns = setup.begin_ns,
@@ -56,10 +31,10 @@ scripted_time time_of(const virtual_setup& setup, std::function<void()> on_deadl
 void run_on_script(goroutine& main, const virtual_setup& setup) {
     std::string asleep;
     const auto on_deadlock = [&asleep] {
-        shard& here = shard::here();
-        RINGO_ASSERT(!here.all.stopping());
-        asleep = "all goroutines are asleep - deadlock! " + describe_parked(here);
-        here.all.stop();  // which cancels them
+        cores_state& run = shard::here().all;
+        RINGO_ASSERT(!run.stopping());
+        asleep = fmt::format("{} {}", deadlock_message, describe_parked(run));
+        run.stop();  // which cancels them
     };
     std::unique_ptr<cores_state> all;
     try {

@@ -59,6 +59,11 @@ public:
 /// goroutines have `shutdown_grace` to unwind; what is left then is destroyed, and counted on
 /// stderr.
 ///
+/// When nothing can ever run again, the program ends as Go's does: `all goroutines are asleep -
+/// deadlock!` and what they wait in on stderr, status 2. That is no deadlock which a timer, a
+/// kernel operation, `blocking` or a callback may end, or a thread of the program's own: where
+/// there is one, nothing is reported.
+///
 /// takes    a task, or a callable that returns one
 /// returns  what the task returns; 0 for task<>
 /// throws   what leaves the task; std::system_error when the options or the kernel do not allow it
