@@ -378,68 +378,6 @@ TEST_CASE("goroutines_that_never_started_are_destroyed") {
     CHECK(alive == 0);
 }
 
-TEST_CASE("main_ends_while_thousands_are_parked_in_every_kind_of_wait") {
-    constexpr int each = 2000;
-    for (const auto grace : {1000ms, 0ms}) {
-        std::atomic<int> alive = 0;
-        std::atomic<int> parked = 0;
-        std::vector<ringo::completion<int>> kept;  // never called
-        kept.reserve(each);
-        ringo::run(
-            [&]() -> task<> {
-                const auto sleeps = [&](counted) -> task<> {
-                    ++parked;
-                    co_await ringo::sleep(for_ever);
-                };
-                for (int i = 0; i < each; ++i) {
-                    const ringo::place where = ringo::on(static_cast<std::size_t>(i) % 2);
-                    go(where, sleeps, counted(alive));
-                    go(
-                        where,
-                        [&, sleeps](counted c) -> task<> {
-                            auto h = spawn(sleeps, c);
-                            ++parked;
-                            co_await h;
-                        },
-                        counted(alive));
-                    go(
-                        where,
-                        [&](counted) -> task<> {
-                            ++parked;
-                            co_await ringo::context::background().done();
-                        },
-                        counted(alive));
-                    go(
-                        where,
-                        [&](counted) -> task<> {
-                            ++parked;
-                            co_await ringo::timeout(1h, ringo::shield(ringo::sleep(1us)));
-                            while (true) {
-                                co_await yield();
-                            }
-                        },
-                        counted(alive));
-                    go(
-                        [&](counted) -> task<> {
-                            ++parked;
-                            co_await ringo::from_callback<int>([&kept](ringo::completion<int> c) {
-                                kept.push_back(std::move(c));
-                            });
-                        },
-                        counted(alive));
-                }
-                while (parked != each * 6) {
-                    co_await yield();
-                }
-            },
-            {.cores = 2, .shutdown_grace = grace});
-        CHECK(alive == 0);
-        for (const auto& c : kept) {
-            CHECK_FALSE(c(1));
-        }
-    }
-}
-
 TEST_CASE("a_run_waits_for_blocking_functions_that_have_begun") {
     std::atomic<bool> begun = false;
     std::atomic<bool> ended = false;

@@ -247,3 +247,304 @@ TEST_CASE("go_64_cores_that_wake_each_other_are_no_deadlock") {
         co_await echo;
     });
 }
+
+// What waits takes or does not, whoever is cancelled when, on whatever cores. Sockets are in net.cpp.
+
+namespace {
+
+/// Something to wait for, and what a wait that ended without an error must have done.
+struct waited_for {
+    const char* name;
+    std::function<void()> prepare;
+    std::function<task<>()> wait;
+    std::function<void()> give;
+    std::function<bool(bool taken)> settle;  // whether all is accounted for
+};
+
+/// Cancels `what` before it waits, while it waits, while it is woken and after that.
+task<> cancel_in_every_state(placement p, const waited_for& what) {
+    for (int i = 0; i < 60; ++i) {
+        what.prepare();
+        auto waits = spawn(p.waits(), [&what]() -> task<bool> {
+            const auto r = co_await ringo::as_result(what.wait());
+            const bool cancelled = !r && r.error() == std::errc::operation_canceled;
+            CHECK((r || cancelled));
+            co_return r.has_value();
+        });
+        auto gives = spawn(p.wakes(), [&what, i]() -> task<> {
+            for (int n = i % 5; n > 0; --n) {
+                co_await ringo::yield();
+            }
+            what.give();
+        });
+        for (int n = i / 5 % 6; n > 0; --n) {
+            co_await ringo::yield();
+        }
+        waits.cancel();
+        bool taken = false;
+        try {
+            taken = co_await waits;
+        } catch (const ringo::cancelled&) {  // before its first step
+        }
+        co_await gives;
+        CAPTURE(what.name);
+        CAPTURE(i);
+        CHECK(what.settle(taken));
+    }
+}
+
+}  // namespace
+
+TEST_CASE("go_72_every_wait_is_cancelled_in_every_state") {
+    test::for_each_placement([](placement p) -> task<> {
+        const chan<int> c(1);
+        ringo::mutex m;
+        ringo::mutex::guard lock;
+        ringo::shared_mutex s;
+        ringo::shared_mutex::guard exclusive;
+        ringo::semaphore two(2);
+        ringo::permit both;
+        ringo::event e;
+        const auto has = [c](bool value) { return c.try_recv().has_value() == value; };
+        const waited_for all[] = {
+            {"recv", [] {}, [c]() -> task<> { co_await c.recv(); }, [c] { c.try_send(1); },
+             [has](bool taken) { return has(!taken); }},
+            {"send", [c] { c.try_send(1); }, [c]() -> task<> { co_await c.send(2); },
+             [c] { CHECK(c.try_recv().value() == 1); }, has},
+            {"select",
+             [&] {
+                 c.try_send(1);
+                 lock = m.try_lock();
+             },
+             [&, c]() -> task<> { co_await ringo::select(m.lock(), c.send(2), e.wait()); },
+             [c] { CHECK(c.try_recv().value() == 1); },
+             [&lock, has](bool taken) {
+                 lock.unlock();
+                 return has(taken);
+             }},
+            {"mutex", [&] { lock = m.try_lock(); },
+             [&m]() -> task<> { const auto g = co_await m.lock(); }, [&lock] { lock.unlock(); },
+             [&m](bool) { return static_cast<bool>(m.try_lock()); }},
+            {"shared_mutex", [&] { exclusive = s.try_lock(); },
+             [&s]() -> task<> { const auto g = co_await s.lock_shared(); },
+             [&exclusive] { exclusive.unlock(); },
+             [&s](bool) { return static_cast<bool>(s.try_lock()); }},
+            {"semaphore", [&] { both = two.try_acquire(1); },
+             [&two]() -> task<> { const auto g = co_await two.acquire(2); },
+             [&both] { both.release(); },
+             [&two](bool) { return static_cast<bool>(two.try_acquire(2)); }},
+            {"event", [&e] { e.reset(); }, [&e]() -> task<> { co_await e.wait(); },
+             [&e] { e.set(); }, [&e](bool) { return e.is_set(); }},
+        };
+        for (const waited_for& each : all) {
+            co_await cancel_in_every_state(p, each);
+        }
+    });
+}
+
+// Polls for more than a completion queue holds end at once, in the midst of messages.
+TEST_CASE("go_74_a_message_into_a_full_completion_queue") {
+    test::for_each_core_count([](placement p) -> task<> {
+        constexpr int polls = 6000;
+        constexpr int messages = 1000;
+        int fds[2];
+        REQUIRE(::pipe(fds) == 0);
+        const chan<int> c;
+        ringo::wait_group wg;
+        std::atomic<int> begun = 0;
+        for (int i = 0; i < polls; ++i) {
+            wg.go(p.waits(), [&begun, fd = fds[0]]() -> task<> {
+                ++begun;
+                co_await ringo::poll(fd, POLLIN);
+            });
+        }
+        co_await test::until([&] { return begun == polls; });
+        auto sends = spawn(p.wakes(), [c, fd = fds[1]]() -> task<> {
+            for (int i = 0; i < messages; ++i) {
+                co_await c.send(i);
+                if (i == messages / 2) {
+                    CHECK(::write(fd, "x", 1) == 1);
+                }
+            }
+        });
+        for (int i = 0; i < messages; ++i) {
+            const auto v = co_await c.recv();
+            CHECK(v == i);
+        }
+        co_await sends;
+        co_await wg.wait();
+        ::close(fds[0]);
+        ::close(fds[1]);
+    });
+}
+
+// --- fork ---
+
+TEST_CASE("go_77_a_child_that_does_not_exec_leaves_its_parents_ring_alone") {
+    // One core: of several threads, a child has only the one that forked.
+    ringo::run(
+        []() -> task<> {
+            int fds[2];
+            REQUIRE(::pipe(fds) == 0);
+            auto polls = spawn([fd = fds[0]]() -> task<> { co_await ringo::poll(fd, POLLIN); });
+            co_await test::until_parked(0, polls, "poll");
+            for (int i = 0; i < 3; ++i) {
+                const ::pid_t child = ::fork();
+                REQUIRE(child >= 0);
+                if (child == 0) {
+                    // Its own ring, on a thread that is no core of the parent's run.
+                    int result = 1;
+                    std::thread([&result] {
+                        result = ringo::run(
+                            []() -> task<int> {
+                                const chan<int> c;
+                                go([c]() -> task<> {
+                                    co_await ringo::sleep(1us);
+                                    co_await c.send(42);
+                                });
+                                co_return *(co_await c.recv());
+                            },
+                            {.cores = 1});
+                    }).join();
+                    ::_exit(result);
+                }
+                int status = 0;
+                REQUIRE(::waitpid(child, &status, 0) == child);
+                CHECK(WIFEXITED(status));
+                CHECK(WEXITSTATUS(status) == 42);
+                co_await ringo::sleep(1us);
+                CHECK_FALSE(polls.done());
+            }
+            CHECK(::write(fds[1], "x", 1) == 1);
+            co_await polls;
+            ::close(fds[0]);
+            ::close(fds[1]);
+        },
+        {.cores = 1});
+}
+
+// --- the end ---
+
+namespace {
+
+struct counted {
+    explicit counted(std::atomic<int>& n) : alive(&n) { ++*alive; }
+    counted(const counted& other) : alive(other.alive) { ++*alive; }
+    counted& operator=(const counted&) = delete;
+    ~counted() { --*alive; }
+    std::atomic<int>* alive;
+};
+
+/// What goroutines wait for in vain.
+struct vain {
+    const chan<int> empty;
+    ringo::mutex m;
+    ringo::mutex::guard lock = m.try_lock();
+    ringo::shared_mutex s;
+    ringo::shared_mutex::guard exclusive = s.try_lock();
+    ringo::mutex free;
+    ringo::condition_variable changed;
+    ringo::semaphore none{1};
+    ringo::permit taken = none.try_acquire(1);
+    ringo::wait_group wg;
+    ringo::event e;
+    ringo::latch l{1};
+    ringo::barrier b{1'000'000};
+    ringo::once first;
+    ringo::timer t{1h};
+    int fds[2] = {-1, -1};
+};
+
+constexpr auto for_ever = ringo::duration::max();
+
+task<> sleeps_for_ever() { co_await ringo::sleep(for_ever); }
+
+using wait_in_vain = task<> (*)(vain&);
+constexpr wait_in_vain every_wait[] = {
+    [](vain&) { return sleeps_for_ever(); },
+    [](vain&) -> task<> { co_await ringo::sleep(1h); },
+    [](vain&) -> task<> { co_await ringo::context::background().done(); },
+    [](vain&) -> task<> { co_await ringo::select(); },
+    [](vain&) -> task<> {
+        auto h = spawn(sleeps_for_ever);
+        co_await h;
+    },
+    [](vain& v) -> task<> { co_await v.empty.recv(); },
+    [](vain& v) -> task<> { co_await ringo::timeout(1h, v.empty.recv()); },
+    [](vain&) -> task<> { co_await chan<int>().send(1); },
+    [](vain& v) -> task<> { co_await ringo::select(v.empty.recv(), v.m.lock(), v.e.wait()); },
+    [](vain& v) -> task<> { const auto g = co_await v.m.lock(); },
+    [](vain& v) -> task<> { const auto g = co_await v.s.lock(); },
+    [](vain& v) -> task<> { const auto g = co_await v.s.lock_shared(); },
+    [](vain& v) -> task<> {
+        auto g = co_await v.free.lock();
+        co_await v.changed.wait(g);
+    },
+    [](vain& v) -> task<> { const auto p = co_await v.none.acquire(); },
+    [](vain& v) -> task<> { co_await v.wg.wait(); },
+    [](vain& v) -> task<> { co_await v.e.wait(); },
+    [](vain& v) -> task<> { co_await v.l.wait(); },
+    [](vain& v) -> task<> { co_await v.b.arrive_and_wait(); },
+    [](vain& v) -> task<> {
+        co_await v.first.call(sleeps_for_ever);
+        co_await sleeps_for_ever();  // the first caller's end has let the others go
+    },
+    [](vain& v) -> task<> { co_await v.t; },
+    [](vain&) -> task<> {
+        ringo::task_group g;
+        g.go(sleeps_for_ever);
+        co_await g.wait();
+    },
+    [](vain&) -> task<> { co_await ringo::when_all(sleeps_for_ever(), sleeps_for_ever()); },
+    [](vain& v) -> task<> { co_await ringo::poll(v.fds[0], POLLIN); },
+    [](vain&) -> task<> {
+        std::optional<ringo::completion<int>> kept;
+        co_await ringo::from_callback<int>(
+            [&kept](ringo::completion<int> c) { kept = std::move(c); });
+    },
+    [](vain&) -> task<> {
+        while (true) {
+            co_await ringo::yield();
+        }
+    },
+};
+
+}  // namespace
+
+TEST_CASE("go_81_main_ends_while_thousands_are_parked_in_every_kind_of_wait") {
+    constexpr int each = 100;
+    for (const unsigned cores : {1U, 2U, 4U}) {
+        for (const auto grace : {1000ms, 0ms}) {  // they are cancelled; they are destroyed
+            int fds[2];
+            REQUIRE(::pipe(fds) == 0);
+            std::atomic<int> alive = 0;
+            std::atomic<int> parked = 0;
+            ringo::run(
+                [&]() -> task<> {
+                    auto shared = std::make_shared<vain>();
+                    shared->wg.add(1);
+                    shared->fds[0] = fds[0];
+                    int started = 0;
+                    for (const wait_in_vain wait : every_wait) {
+                        for (int i = 0; i < each; ++i, ++started) {
+                            go(
+                                ringo::on(static_cast<std::size_t>(i) % cores),
+                                [&parked](wait_in_vain w, std::shared_ptr<vain> v,
+                                          counted) -> task<> {
+                                    ++parked;
+                                    co_await w(*v);
+                                    FAIL("it was in vain");
+                                },
+                                wait, shared, counted(alive));
+                        }
+                    }
+                    co_await test::until([&] { return parked == started; });
+                    co_await ringo::sleep(1us);
+                },
+                {.cores = cores, .pin = false, .shutdown_grace = grace});
+            CHECK(alive == 0);
+            ::close(fds[0]);
+            ::close(fds[1]);
+        }
+    }
+}
