@@ -38,11 +38,6 @@ task<int> number_after(ringo::duration d, int n) {
     co_await ringo::sleep(d);
     co_return n;
 }
-task<> waits_for_end_of(context ctx, int& ends) {
-    co_await ctx.done();
-    ++ends;
-}
-
 /// The code that `what` fails with; empty when it does not.
 template <class Awaitable>
 task<std::error_code> code_of(Awaitable what) {
@@ -50,16 +45,6 @@ task<std::error_code> code_of(Awaitable what) {
     co_return r ? std::error_code() : r.error();
 }
 
-std::string text_of(const std::exception_ptr& e) {
-    if (!e) {
-        return "";
-    }
-    try {
-        std::rethrow_exception(e);
-    } catch (const std::exception& what) {
-        return what.what();
-    }
-}
 std::exception_ptr failure(const char* text) {
     return std::make_exception_ptr(std::runtime_error(text));
 }
@@ -70,27 +55,6 @@ struct user_name {
 struct depth {
     using type = int;
 };
-struct is_its_own_value {
-    int n;
-};
-
-/// How many contexts derive from `ctx` and are linked to it.
-std::size_t children(const context& ctx) {
-    std::size_t n = 0;
-    for (const auto* c = ctx.node()->first_child; c != nullptr; c = c->next_sibling) {
-        ++n;
-    }
-    return n;
-}
-/// On how many cores it is known.
-std::size_t scopes(const context& ctx) {
-    std::size_t n = 0;
-    for (const auto* s = ctx.node()->scopes; s != nullptr; s = s->node_next) {
-        ++n;
-    }
-    return n;
-}
-
 }  // namespace
 
 // --- ending ---
@@ -134,26 +98,6 @@ TEST_CASE("the_scope_ends_it_when_it_dies") {
     }
 }
 
-TEST_CASE("done_wakes_each_waiter_once") {  // 40
-    ringo::run([]() -> task<> {
-        auto scope = with_cancel(this_context());
-        int ends = 0;
-        std::vector<ringo::join_handle<void>> handles;
-        for (int i = 0; i < 10; ++i) {
-            handles.push_back(spawn(waits_for_end_of, scope.ctx(), std::ref(ends)));
-        }
-        co_await yield();
-        CHECK(ends == 0);
-        scope.cancel();
-        scope.cancel();
-        for (auto& h : handles) {
-            co_await h;
-        }
-        CHECK(ends == 10);
-        co_await scope.ctx().done();  // ended already: at once
-    });
-}
-
 TEST_CASE("done_of_the_goroutines_own_context_ends_normally") {
     ringo::run([]() -> task<> {
         auto scope = with_cancel(this_context());
@@ -168,148 +112,7 @@ TEST_CASE("done_of_the_goroutines_own_context_ends_normally") {
     });
 }
 
-TEST_CASE("a_parent_ends_its_children_and_theirs") {  // 41
-    auto parent = with_cancel(context::background());
-    auto child = with_cancel(parent);
-    const auto valued = with_value<depth>(child, 2);
-    auto timed = with_timeout(valued, 1h);
-    parent.cancel();
-    CHECK(child.ctx().error() == std::errc::operation_canceled);
-    CHECK(valued.error() == std::errc::operation_canceled);
-    CHECK(timed.ctx().error() == std::errc::operation_canceled);
-}
-
-TEST_CASE("a_child_leaves_its_parent_and_siblings_alone") {  // 42
-    auto parent = with_cancel(context::background());
-    auto first = with_cancel(parent);
-    auto second = with_cancel(parent);
-    first.cancel();
-    CHECK(first.ctx().cancelled());
-    CHECK_FALSE(second.ctx().cancelled());
-    CHECK_FALSE(parent.ctx().cancelled());
-}
-
-TEST_CASE("ended_and_dropped_children_are_unlinked") {  // 43
-    ringo::run([]() -> task<> {
-        auto parent = with_cancel(this_context());
-        for (int i = 0; i < 1000; ++i) {
-            auto ended = with_cancel(parent);
-            auto timed = with_timeout(parent, 1h);
-            auto kept = with_value<depth>(ended, i);
-            CHECK(children(parent) == 2);
-            ended.cancel();
-            CHECK(children(parent) == 1);
-        }
-        CHECK(children(parent) == 0);
-        for (int i = 0; i < 100; ++i) {
-            auto h = spawn(ringo::with(parent), []() -> task<> { co_await yield(); });
-            co_await h;
-        }
-        CHECK(scopes(parent) == 0);
-        const auto code = co_await code_of(ringo::timeout(1us, sleeps_for_ever()));
-        CHECK(code == std::errc::timed_out);
-        CHECK(ringo::detail::shard::here().timers.count() == 0);
-    });
-}
-
-TEST_CASE("born_cancelled_from_a_cancelled_parent") {  // 50
-    auto parent = with_cancel(context::background());
-    parent.cancel(failure("first"));
-    auto child = with_cancel(parent);
-    CHECK(child.ctx().error() == std::errc::operation_canceled);
-    CHECK(text_of(child.ctx().cause()) == "first");
-    auto timed = with_timeout(parent, 1h);
-    CHECK(timed.ctx().error() == std::errc::operation_canceled);
-    const auto valued = with_value<depth>(parent, 1);
-    CHECK(valued.cancelled());
-    auto late = with_timeout(context::background(), -1s);
-    auto of_late = with_cancel(late);
-    CHECK(of_late.ctx().error() == std::errc::timed_out);
-}
-
-TEST_CASE("the_first_cause_sticks") {  // 51
-    auto parent = with_cancel(context::background());
-    auto child = with_cancel(parent);
-    child.cancel(failure("child"));
-    child.cancel(failure("child again"));
-    parent.cancel(failure("parent"));
-    CHECK(text_of(child.ctx().cause()) == "child");
-    CHECK(text_of(parent.ctx().cause()) == "parent");
-
-    auto without = with_cancel(context::background());
-    without.cancel();
-    without.cancel(failure("too late"));
-    CHECK(without.ctx().cause() == nullptr);
-}
-
-TEST_CASE("deep_and_wide_trees_clean_up") {  // 49
-    // Deeper than any stack would bear, if ending or releasing recursed.
-    auto root = with_cancel(context::background());
-    context deepest = root.ctx();
-    for (int i = 0; i < 200'000; ++i) {
-        deepest = with_value<depth>(deepest, i);
-    }
-    std::vector<ringo::cancel_scope> wide;
-    for (int i = 0; i < 10'000; ++i) {
-        wide.push_back(with_cancel(deepest));
-    }
-    root.cancel(failure("from the root"));
-    CHECK(text_of(deepest.cause()) == "from the root");
-    for (const auto& scope : wide) {
-        CHECK(scope.ctx().cancelled());
-    }
-    wide.clear();
-    deepest = context::background();
-    CHECK(children(root) == 0);
-}
-
-TEST_CASE("simultaneous_cancels_end_it_once") {  // 47
-    for (int round = 0; round < 200; ++round) {
-        auto scope = with_cancel(context::background());
-        auto child = with_cancel(scope);
-        std::atomic<int> calls = 0;
-        std::stop_callback callback(child.ctx().stop_token(), [&calls] { ++calls; });
-        std::vector<std::thread> threads;
-        for (const char* const text : {"a", "b", "c"}) {
-            threads.emplace_back(
-                [&scope, &child, text] { (*text == 'c' ? child : scope).cancel(failure(text)); });
-        }
-        for (auto& t : threads) {
-            t.join();
-        }
-        CHECK(calls == 1);
-        const std::string cause = text_of(scope.ctx().cause());
-        CHECK((cause == "a" || cause == "b"));
-    }
-}
-
-TEST_CASE("mutual_cancels_end") {  // 48
-    // Each of the two ends the other from a callback.
-    auto a = with_cancel(context::background());
-    auto b = with_cancel(context::background());
-    std::stop_callback ends_b(a.ctx().stop_token(), [&b] { b.cancel(); });
-    std::stop_callback ends_a(b.ctx().stop_token(), [&a] { a.cancel(); });
-    a.cancel();
-    CHECK(a.ctx().cancelled());
-    CHECK(b.ctx().cancelled());
-}
-
 // --- values ---
-
-TEST_CASE("the_nearest_value_shadows") {  // 46
-    const context none = context::background();
-    CHECK(none.value<depth>() == nullptr);
-    const context one = with_value<depth>(none, 1);
-    const context named = with_value<user_name>(one, "gopher");
-    const context two = with_value<depth>(named, 2);
-    CHECK(*one.value<depth>() == 1);
-    CHECK(*two.value<depth>() == 2);
-    CHECK(*two.value<user_name>() == "gopher");
-    CHECK(one.value<user_name>() == nullptr);
-    const context self = with_value<is_its_own_value>(two, is_its_own_value{7});
-    CHECK(self.value<is_its_own_value>()->n == 7);
-    CHECK(*with_cancel(self).ctx().value<depth>() == 2);
-}
 
 TEST_CASE("values_are_inherited_from_goroutine_to_goroutine") {
     ringo::run(
@@ -330,32 +133,6 @@ TEST_CASE("values_are_inherited_from_goroutine_to_goroutine") {
 
 // --- deadlines ---
 
-TEST_CASE("the_earliest_deadline_wins") {  // 44
-    test::virtual_run([]() -> task<> {
-        const auto at = [](ringo::duration d) {
-            return ringo::time_point(std::chrono::duration_cast<ringo::duration>(test::now()) + d);
-        };
-        const auto soon = at(1s);
-        const auto late = at(10s);
-        auto outer = with_deadline(this_context(), soon);
-        auto inner = with_deadline(outer, late);
-        CHECK(inner.ctx().deadline() == soon);
-        auto outer_late = with_deadline(this_context(), late);
-        auto inner_soon = with_deadline(outer_late, soon);
-        CHECK(inner_soon.ctx().deadline() == soon);
-        CHECK(outer_late.ctx().deadline() == late);
-
-        auto h = spawn(ringo::with(inner), sleeps_for_ever);
-        const auto code =
-            co_await code_of([](ringo::join_handle<void>& j) -> task<> { co_await j; }(h));
-        CHECK(code == std::errc::timed_out);
-        CHECK(test::now() >= 1s);
-        CHECK(test::now() < 10s);
-        CHECK(inner_soon.ctx().error() == std::errc::timed_out);
-        CHECK_FALSE(outer_late.ctx().cancelled());
-    });
-}
-
 TEST_CASE("a_deadline_that_has_passed_ends_it_at_once") {
     for (const auto d : {ringo::duration(0), ringo::duration(-1s), ringo::duration::min()}) {
         auto scope = with_timeout(context::background(), d);
@@ -371,17 +148,6 @@ TEST_CASE("a_deadline_at_the_end_of_time_is_none") {
     CHECK_FALSE(scope.ctx().deadline());
     auto at = with_deadline(context::background(), ringo::time_point::max());
     CHECK_FALSE(at.ctx().deadline());
-}
-
-TEST_CASE("cancel_beats_the_timer") {  // 45
-    test::virtual_run([]() -> task<> {
-        auto scope = with_timeout(this_context(), 1s);
-        scope.cancel(failure("early"));
-        co_await ringo::sleep(2s);
-        CHECK(scope.ctx().error() == std::errc::operation_canceled);
-        CHECK(text_of(scope.ctx().cause()) == "early");
-        CHECK(ringo::detail::shard::here().timers.empty());
-    });
 }
 
 TEST_CASE("the_timer_beats_a_later_cancel") {
@@ -667,31 +433,6 @@ TEST_CASE("cancellation_passes_through_a_timeout_as_cancelled") {
         scope.cancel();
         const auto code = co_await h;
         CHECK(code == std::errc::operation_canceled);
-    });
-}
-
-TEST_CASE("shield_keeps_cancellation_out_until_it_ends") {  // 52
-    test::virtual_run([]() -> task<> {
-        const context named = with_value<user_name>(this_context(), "eve");
-        auto scope = with_cancel(named);
-        auto h = spawn(ringo::with(scope), []() -> task<std::string> {
-            const auto cleanup = []() -> task<std::string> {
-                co_await ringo::sleep(10s);
-                co_await ringo::timeout(5s, ringo::sleep(1s));
-                CHECK_FALSE(this_context().cancelled());
-                CHECK_FALSE(this_context().deadline());
-                co_return *this_context().value<user_name>();  // values go through
-            };
-            std::string name = co_await ringo::shield(cleanup());
-            const auto r = co_await ringo::as_result(yield());
-            CHECK(r.error() == std::errc::operation_canceled);
-            co_return name;
-        });
-        co_await ringo::sleep(1s);
-        scope.cancel();
-        const std::string name = co_await h;
-        CHECK(name == "eve");
-        CHECK(test::now() >= 11s);
     });
 }
 
