@@ -728,7 +728,7 @@ TEST_CASE("connections_that_nobody_reads_do_not_starve_the_others") {
         {.cores = 1});
 }
 
-TEST_CASE("thousands_of_connections_that_hold_data_lose_none_of_it") {
+TEST_CASE("go_75_thousands_of_connections_that_hold_data_lose_none_of_it") {
     const no_descriptor_leaks check;
     run([]() -> task<> {
         std::vector<connection> all;

@@ -173,7 +173,7 @@ TEST_CASE("accepting_tries_again_after_5_ms_up_to_1_s_while_descriptors_are_shor
     }
 }
 
-TEST_CASE("accepting_pauses_while_descriptors_are_short_and_then_goes_on") {
+TEST_CASE("go_76_accepting_pauses_while_descriptors_are_short_and_then_goes_on") {
     if (needs_descriptors_to_check_types()) {
         return test::skip(no_descriptors::why_not);
     }
