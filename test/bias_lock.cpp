@@ -117,6 +117,48 @@ TEST_CASE("threads_take_fresh_locks_from_a_core_that_uses_them") {
     });
 }
 
+TEST_CASE("cores_hammer_each_others_locks") {
+    static constexpr int rounds = 20;
+    static constexpr int each = 200;
+    for (const unsigned cores : {2U, 4U}) {
+        ringo::run(
+            [cores]() -> task<> {
+                for (int round = 0; round < rounds; ++round) {
+                    // One of each core, still biased to it.
+                    std::vector<std::unique_ptr<guarded>> all(cores);
+                    for (std::size_t core = 0; core < cores; ++core) {
+                        auto makes = ringo::spawn(ringo::on(core), [&it = all[core]]() -> task<> {
+                            it = std::make_unique<guarded>();
+                            co_return;
+                        });
+                        co_await makes;
+                    }
+                    std::vector<ringo::join_handle<void>> others;
+                    for (std::size_t core = 0; core < cores; ++core) {
+                        others.push_back(ringo::spawn(ringo::on(core), [&all, core]() -> task<> {
+                            // Its own first, then more and more of the others'.
+                            for (std::size_t i = 0; i < each; ++i) {
+                                all[(core + i * i / each) % all.size()]->add();
+                                if (i % 64 == 0) {
+                                    co_await ringo::yield();
+                                }
+                            }
+                        }));
+                    }
+                    long sum = 0;
+                    for (auto& other : others) {
+                        co_await other;
+                    }
+                    for (auto& it : all) {
+                        sum += it->get();
+                    }
+                    CHECK(sum == each * static_cast<long>(cores));
+                }
+            },
+            {.cores = cores, .pin = false});
+    }
+}
+
 TEST_CASE("the_slots_of_a_run_serve_the_next_and_its_locks_live_on") {
     std::vector<std::unique_ptr<guarded>> kept;
     for (int round = 1; round <= 5; ++round) {

@@ -88,6 +88,16 @@ task<std::string> end_of(Awaitable what) {
     co_return "";
 }
 
+template <class... Tasks>
+concept operands = requires(Tasks&&... tasks) {
+    when_all(std::forward<Tasks>(tasks)...);
+    when_any(std::forward<Tasks>(tasks)...);
+};
+
+static_assert(operands<task<int>, task<>>);
+static_assert(!operands<task<int>, task<>&>, "a task is given away");
+static_assert(!operands<ringo::detail::sleep_operation>, "an operation is no task");
+
 }  // namespace
 
 TEST_CASE("when_all_gives_all_results_in_order") {

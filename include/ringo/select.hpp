@@ -37,12 +37,14 @@ concept arm_operation = requires(Op& op) {
 };
 
 /// The operation that an operand stands for.
+template <arm_operation Op>
+Op operand(Op&& op) {
+    return std::move(op);
+}
+/// Operations are made where they are selected, not kept.
 template <class Op>
-    requires arm_operation<std::remove_cvref_t<Op>> Op operand(Op&& op) {
-        static_assert(!std::is_lvalue_reference_v<Op>,
-                      "ringo: operations are made where they are selected, not kept");
-        return std::move(op);
-    }
+    requires arm_operation<std::remove_const_t<Op>>
+void operand(Op& op) = delete;
 template <class Object>
     requires requires(Object& object) {
         { object.operator co_await() } -> arm_operation;
