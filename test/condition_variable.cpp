@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "misuse.hpp"
+#include "steps.hpp"
 #include "virtual_run.hpp"
 
 #include <ringo/ringo.hpp>
@@ -24,23 +25,11 @@ using ringo::on;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::end_of;
+using test::for_ever;
+using test::join_all;
 
 namespace {
-
-constexpr auto for_ever = ringo::duration::max();
-
-task<> join_all(std::vector<join_handle<void>>& handles) {
-    for (auto& h : handles) {
-        co_await h;
-    }
-}
-
-/// Joins what was cancelled.
-task<std::error_code> end_of(join_handle<void>& handle) {
-    const auto r =
-        co_await ringo::as_result([](join_handle<void>& h) -> task<> { co_await h; }(handle));
-    co_return r ? std::error_code() : r.error();
-}
 
 struct monitor {
     mutex m;

@@ -2,6 +2,7 @@
 
 #include "context.hpp"
 #include "misuse.hpp"
+#include "steps.hpp"
 #include "virtual_run.hpp"
 
 #include <ringo/ringo.hpp>
@@ -28,10 +29,9 @@ using ringo::with_deadline;
 using ringo::with_timeout;
 using ringo::with_value;
 using ringo::yield;
+using test::for_ever;
 
 namespace {
-
-constexpr auto for_ever = ringo::duration::max();
 
 task<> sleeps_for_ever() { co_await ringo::sleep(for_ever); }
 task<int> number_after(ringo::duration d, int n) {
@@ -43,10 +43,6 @@ template <class Awaitable>
 task<std::error_code> code_of(Awaitable what) {
     const auto r = co_await ringo::as_result(std::move(what));
     co_return r ? std::error_code() : r.error();
-}
-
-std::exception_ptr failure(const char* text) {
-    return std::make_exception_ptr(std::runtime_error(text));
 }
 
 struct user_name {
@@ -154,7 +150,7 @@ TEST_CASE("the_timer_beats_a_later_cancel") {
     test::virtual_run([]() -> task<> {
         auto scope = with_timeout(this_context(), 1s);
         co_await ringo::sleep(2s);
-        scope.cancel(failure("late"));
+        scope.cancel(std::make_exception_ptr(std::runtime_error("late")));
         CHECK(scope.ctx().error() == std::errc::timed_out);
         CHECK(scope.ctx().cause() == nullptr);
     });

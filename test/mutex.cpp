@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "misuse.hpp"
+#include "steps.hpp"
 #include "virtual_run.hpp"
 
 #include <ringo/ringo.hpp>
@@ -22,25 +23,13 @@ using ringo::on;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::end_of;
+using test::for_ever;
+using test::join_all;
 
 namespace {
 
-constexpr auto for_ever = ringo::duration::max();
-
 mutex global;  // made before main, used in every run
-
-task<> join_all(std::vector<join_handle<void>>& handles) {
-    for (auto& h : handles) {
-        co_await h;
-    }
-}
-
-/// Joins what was cancelled.
-task<std::error_code> end_of(join_handle<void>& handle) {
-    const auto r =
-        co_await ringo::as_result([](join_handle<void>& h) -> task<> { co_await h; }(handle));
-    co_return r ? std::error_code() : r.error();
-}
 
 task<> takes(mutex& m, std::string& order, char name) {
     const auto g = co_await m.lock();
@@ -52,17 +41,6 @@ struct account {
     mutex m;
     long value = 0;
 };
-
-task<> adds(account& a, int times, bool yields) {
-    for (int i = 0; i < times; ++i) {
-        const auto g = co_await a.m.lock();
-        const long before = a.value;
-        if (yields) {
-            co_await yield();
-        }
-        a.value = before + 1;
-    }
-}
 
 }  // namespace
 
@@ -148,25 +126,6 @@ TEST_CASE("mutex_unlock_does_not_run_the_waiter") {  // TRAPS 22
         co_await h;
         CHECK(order == "a");
     });
-}
-
-TEST_CASE("mutex_excludes_between_cores") {
-    for (const unsigned cores : {1U, 2U, 4U}) {
-        for (const bool yields : {false, true}) {
-            account a;
-            ringo::run(
-                [&a, yields]() -> task<> {
-                    std::vector<join_handle<void>> handles;
-                    for (std::size_t i = 0; i < 8; ++i) {
-                        handles.push_back(
-                            spawn(on(i % ringo::cores()), adds, std::ref(a), 200, yields));
-                    }
-                    co_await join_all(handles);
-                },
-                {.cores = cores});
-            CHECK(a.value == 1600);
-        }
-    }
 }
 
 TEST_CASE("mutex_is_unlocked_on_another_core_and_by_a_foreign_thread") {
@@ -486,23 +445,7 @@ TEST_CASE("mutex_handed_to_goroutines_that_are_destroyed_is_free_after_the_run")
     CHECK(static_cast<bool>(m.try_lock()));
 }
 
-TEST_CASE("mutex_misuse_is_a_panic") {  // 28
-    test::expect_panic("mutex: unlock of unlocked mutex", [] {
-        mutex::guard g;
-        g.unlock();
-    });
-    test::expect_panic("mutex: unlock of unlocked mutex", [] {
-        mutex m;
-        auto g = m.try_lock();
-        g.unlock();
-        g.unlock();
-    });
-    test::expect_panic("mutex: unlock of unlocked mutex", [] {
-        mutex m;
-        auto g = m.try_lock();
-        auto moved = std::move(g);
-        g.unlock();
-    });
+TEST_CASE("mutex_destroyed_while_locked_is_a_panic") {
     test::expect_panic("mutex: destroyed while locked", [] {
         auto m = std::make_unique<mutex>();
         auto g = m->try_lock();

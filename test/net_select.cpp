@@ -763,7 +763,7 @@ TEST_CASE("what_a_select_has_lost_on_may_go_at_once") {
     });
 }
 
-TEST_CASE("a_run_ends_with_selects_of_sockets_pending") {
+TEST_CASE("go_73_a_run_ends_with_selects_of_sockets_pending") {
     const no_descriptor_leaks check;
     for (const std::string& where : addresses()) {
         std::optional<connection> both;

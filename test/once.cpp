@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "misuse.hpp"
+#include "steps.hpp"
 #include "virtual_run.hpp"
 
 #include <ringo/ringo.hpp>
@@ -23,29 +24,17 @@ using ringo::once;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::end_of;
+using test::for_ever;
+using test::join_all;
 
 namespace {
-
-constexpr auto for_ever = ringo::duration::max();
 
 int calls = 0;
 void counts() { ++calls; }
 task<> counts_later() {
     co_await yield();
     ++calls;
-}
-
-task<> join_all(std::vector<join_handle<void>>& handles) {
-    for (auto& h : handles) {
-        co_await h;
-    }
-}
-
-/// Joins what was cancelled.
-task<std::error_code> end_of(join_handle<void>& handle) {
-    const auto r =
-        co_await ringo::as_result([](join_handle<void>& h) -> task<> { co_await h; }(handle));
-    co_return r ? std::error_code() : r.error();
 }
 
 }  // namespace
@@ -149,30 +138,6 @@ TEST_CASE("once_that_throws_is_done_and_only_the_first_caller_hears_of_it") {
                         std::runtime_error);
         CHECK(plain.done());
     });
-}
-
-TEST_CASE("once_runs_once_on_any_cores_and_all_see_what_it_did") {
-    for (const unsigned cores : {1U, 2U, 4U}) {
-        ringo::run(
-            []() -> task<> {
-                for (int round = 0; round < 50; ++round) {
-                    once o;
-                    long value = 0;
-                    std::vector<join_handle<void>> handles;
-                    for (std::size_t i = 0; i < 8; ++i) {
-                        handles.push_back(spawn(on(i % ringo::cores()), [&]() -> task<> {
-                            co_await o.call([&value]() -> task<> {
-                                co_await yield();
-                                ++value;
-                            });
-                            CHECK(value == 1);
-                        }));
-                    }
-                    co_await join_all(handles);
-                }
-            },
-            {.cores = cores});
-    }
 }
 
 TEST_CASE("once_made_before_any_run_stays_done") {

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "misuse.hpp"
+#include "steps.hpp"
 #include "virtual_run.hpp"
 
 #include <ringo/ringo.hpp>
@@ -27,10 +28,9 @@ using ringo::options;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::for_ever;
 
 namespace {
-
-constexpr auto for_ever = ringo::duration::max();
 
 struct counted {
     explicit counted(std::atomic<int>& n) : alive(&n) { ++*alive; }

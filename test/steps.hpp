@@ -3,11 +3,15 @@
 
 #include <ringo/go.hpp>
 #include <ringo/result.hpp>
+#include <ringo/time.hpp>
 
 #include <cstddef>
 #include <system_error>
+#include <vector>
 
 namespace test {
+
+inline constexpr auto for_ever = ringo::duration::max();
 
 /// Returns when `condition()` holds.
 template <class Condition>
@@ -35,6 +39,18 @@ ringo::task<bool> ends_cancelled(ringo::join_handle<T>& handle) {
         co_return e.code() == std::errc::operation_canceled;
     }
     co_return false;
+}
+
+inline ringo::task<> join_all(std::vector<ringo::join_handle<void>>& handles) {
+    for (auto& h : handles) {
+        co_await h;
+    }
+}
+
+/// How a goroutine ended.
+inline ringo::task<std::error_code> end_of(ringo::join_handle<void>& handle) {
+    const auto r = co_await ringo::as_result(handle);
+    co_return r ? std::error_code() : r.error();
 }
 
 }  // namespace test

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "misuse.hpp"
+#include "steps.hpp"
 #include "virtual_run.hpp"
 
 #include <ringo/ringo.hpp>
@@ -21,10 +22,9 @@ using ringo::go;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::for_ever;
 
 namespace {
-
-constexpr auto for_ever = ringo::duration::max();
 
 #if RINGO_SANITIZED
 constexpr int awaits_many = 1'000'000;

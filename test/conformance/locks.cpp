@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 using ringo::condition_variable;
@@ -21,17 +22,12 @@ using ringo::shared_mutex;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::join_all;
 using test::placement;
 
 namespace {
 
 using handles = std::vector<join_handle<void>>;
-
-task<> join_all(handles& all) {
-    for (auto& h : all) {
-        co_await h;
-    }
-}
 
 /// What a condition_variable is about.
 struct monitor {
@@ -90,6 +86,8 @@ TEST_CASE("go_27_mutex_excludes_under_hammering") {
         CHECK(static_cast<bool>(m.try_lock()));
 
         std::atomic<int> inside = 0;
+        long locked = 0;  // as what a lock protects
+        std::atomic<long> rounds = 0;
         handles all;
         for (std::size_t i = 0; i < 10; ++i) {
             all.push_back(spawn(p.nth(i), [&]() -> task<> {
@@ -104,43 +102,51 @@ TEST_CASE("go_27_mutex_excludes_under_hammering") {
                         g = co_await m.lock();
                     }
                     CHECK(++inside == 1);
+                    const long before = locked;
                     if (n % 5 == 0) {
                         co_await yield();
                     }
+                    locked = before + 1;
+                    ++rounds;
                     --inside;
                 }
             }));
         }
         co_await join_all(all);
+        CHECK(locked == rounds);
         CHECK(static_cast<bool>(m.try_lock()));
     });
 }
 
 // sync.TestMutexMisuse
 TEST_CASE("go_28_unlock_of_unlocked_is_a_panic") {
-    test::expect_panic("mutex: unlock of unlocked mutex", [] {
-        ringo::run([]() -> task<> {
+    const auto twice = [](auto guard) {
+        guard.unlock();
+        guard.unlock();
+    };
+    test::expect_panic("mutex: unlock of unlocked mutex", [&] {
+        mutex m;
+        twice(m.try_lock());
+    });
+    test::expect_panic("mutex: unlock of unlocked mutex", [&] {
+        ringo::run([&]() -> task<> {
             mutex m;
-            auto g = co_await m.lock();
-            g.unlock();
-            g.unlock();
+            twice(co_await m.lock());
         });
     });
-    test::expect_panic("shared_mutex: unlock of unlocked shared_mutex", [] {
-        ringo::run([]() -> task<> {
-            shared_mutex m;
-            auto g = co_await m.lock();
-            g.unlock();
-            g.unlock();
-        });
+    test::expect_panic("mutex: unlock of unlocked mutex", [] {
+        mutex m;
+        auto g = m.try_lock();
+        auto moved = std::move(g);
+        g.unlock();
     });
-    test::expect_panic("shared_mutex: unlock of unlocked shared_mutex", [] {
-        ringo::run([]() -> task<> {
-            shared_mutex m;
-            auto g = co_await m.lock_shared();
-            g.unlock();
-            g.unlock();
-        });
+    test::expect_panic("shared_mutex: unlock of unlocked shared_mutex", [&] {
+        shared_mutex m;
+        twice(m.try_lock());
+    });
+    test::expect_panic("shared_mutex: unlock of unlocked shared_mutex", [&] {
+        shared_mutex m;
+        twice(m.try_lock_shared());
     });
 }
 
@@ -190,6 +196,7 @@ TEST_CASE("go_31_a_writer_excludes_all") {
     test::for_each_core_count([](const placement& p) -> task<> {
         shared_mutex m;
         std::atomic<int> activity = 0;  // 10,000 for the writer, 1 for each reader
+        long written = 0;               // as what a lock protects
         handles all;
         for (std::size_t i = 0; i < 12; ++i) {
             const bool is_writer = i % 6 == 0;
@@ -198,19 +205,24 @@ TEST_CASE("go_31_a_writer_excludes_all") {
                     if (is_writer) {
                         const auto g = co_await m.lock();
                         CHECK(activity.fetch_add(10'000) == 0);
+                        const long before = written;
                         co_await yield();
+                        written = before + 1;
                         activity -= 10'000;
                     } else {
                         const auto g = co_await m.lock_shared();
                         const int now = activity.fetch_add(1) + 1;
                         CHECK((now >= 1 && now < 10'000));
+                        const long before = written;
                         co_await yield();
+                        CHECK(written == before);
                         activity -= 1;
                     }
                 }
             }));
         }
         co_await join_all(all);
+        CHECK(written == 200);
         CHECK(static_cast<bool>(m.try_lock()));
     });
 }

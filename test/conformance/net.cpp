@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <random>
 #include <string>
 #include <system_error>
@@ -146,19 +145,5 @@ TEST_CASE("go_72_a_select_of_sockets_is_cancelled_in_every_state") {
         }
         const auto more = co_await select(l.accept(), ringo::otherwise);
         CHECK(more.index() == 1);
-    });
-}
-
-TEST_CASE("go_73_a_run_ends_with_selects_of_sockets_pending") {
-    const test::no_descriptor_leaks check;
-    test::for_each_placement([](placement p) -> task<> {
-        auto both = std::make_shared<connection>(co_await connect());
-        auto l = std::make_shared<listener>(listen("127.0.0.1:0"));
-        auto waits = spawn(p.waits(), [both, l]() -> task<> {
-            std::string buffer(20, ' ');
-            co_await select(both->server.read(buffer), l->accept(),
-                            ringo::poll(both->client.descriptor(), POLLPRI));
-        });
-        co_await test::until_parked(p.waiter, waits, "select");
     });
 }

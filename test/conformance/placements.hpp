@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "steps.hpp"
+
 #include <ringo/context.hpp>
 #include <ringo/go.hpp>
 #include <ringo/run.hpp>
@@ -49,14 +51,6 @@ void for_each_core_count(F body) {
         CAPTURE(cores);
         const placement p{cores, 0, cores - 1};
         ringo::run([&]() -> ringo::task<> { return body(p); }, {.cores = cores, .pin = false});
-    }
-}
-
-/// Yields until `condition()` holds.
-template <class F>
-ringo::task<> until(F condition) {
-    while (!condition()) {
-        co_await ringo::yield();
     }
 }
 

@@ -34,6 +34,7 @@ using ringo::chan;
 using ringo::go;
 using ringo::spawn;
 using ringo::task;
+using test::for_ever;
 using test::placement;
 
 namespace {
@@ -454,8 +455,6 @@ struct vain {
     ringo::timer t{1h};
     int fds[2] = {-1, -1};
 };
-
-constexpr auto for_ever = ringo::duration::max();
 
 task<> sleeps_for_ever() { co_await ringo::sleep(for_ever); }
 
