@@ -11,7 +11,7 @@
 // this seed.
 #include <doctest/doctest.h>
 
-#include "../watchdog.hpp"
+#include "random.hpp"
 
 #include <ringo/ringo.hpp>
 
@@ -21,13 +21,11 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <random>
 #include <span>
 #include <string>
 #include <system_error>
@@ -45,17 +43,13 @@ using ringo::select;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::generator;
+using test::short_time;
+using test::somewhere;
 
 namespace {
 
 using id_type = std::uint32_t;
-using generator = std::mt19937;
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise_value) {
-    const char* const text = std::getenv(name);
-    return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise_value;
-}
-
 // --- values of several kinds that carry an identity ---
 
 struct large {
@@ -307,19 +301,6 @@ private:
 
     std::size_t any_line(generator& random) const { return random() % shared_lines_; }
 
-    static ringo::duration short_time(generator& random) {
-        return std::chrono::microseconds(random() % 4 == 0 ? random() % 300 : random() % 20);
-    }
-    static ringo::place somewhere(generator& random) {
-        switch (random() % 4) {
-            case 0:
-                return ringo::anywhere;
-            case 1:
-                return ringo::place();
-            default:
-                return ringo::on(random() % ringo::cores());
-        }
-    }
     static task<int> nap(ringo::duration d) {
         if (d > 2us) {
             co_await ringo::sleep(d);
@@ -980,11 +961,8 @@ bool run_program(std::uint32_t seed, totals& sum) {
 }  // namespace
 
 TEST_CASE("every_value_is_accounted_for") {
-    const std::uint64_t scale = from_environment("RINGO_STRESS", 1);
-    const auto first =
-        static_cast<std::uint32_t>(from_environment("RINGO_SEED", std::random_device()()));
-    std::printf("RINGO_SEED=%u\n", first);
-    std::fflush(stdout);
+    const auto scale = test::stress_scale();
+    const std::uint32_t first = test::stress_seed();
     totals sum;
     test::watchdog dog;
     for (std::uint32_t i = 0; i < 800 * scale; ++i) {

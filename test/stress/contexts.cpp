@@ -3,16 +3,16 @@
 // RINGO_STRESS scales it (default 1), RINGO_SEED repeats it.
 #include <doctest/doctest.h>
 
+#include "random.hpp"
+
 #include <ringo/ringo.hpp>
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -23,13 +23,10 @@ using ringo::context;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::generator;
+using test::somewhere;
 
 namespace {
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-    const char* const text = std::getenv(name);
-    return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
-}
 
 struct counts {
     std::atomic<std::int64_t> budget;       // goroutines that may still be started
@@ -65,20 +62,7 @@ struct in_frame {
     std::atomic<std::int64_t>* frames;
 };
 
-using generator = std::mt19937;
-
 ringo::duration short_time(generator& random) { return std::chrono::microseconds(random() % 300); }
-
-ringo::place somewhere(generator& random) {
-    switch (random() % 4) {
-        case 0:
-            return ringo::anywhere;
-        case 1:
-            return ringo::place();
-        default:
-            return ringo::on(random() % ringo::cores());
-    }
-}
 
 struct level {
     using type = int;
@@ -213,10 +197,8 @@ task<> all_of_it(counts& c, std::uint32_t seed) {
 }  // namespace
 
 TEST_CASE("everyone_ends_and_every_count_matches") {
-    const std::uint64_t scale = from_environment("RINGO_STRESS", 1);
-    const auto seed =
-        static_cast<std::uint32_t>(from_environment("RINGO_SEED", std::random_device()()));
-    std::printf("RINGO_SEED=%u\n", seed);
+    const auto scale = test::stress_scale();
+    const std::uint32_t seed = test::stress_seed();
     for (const unsigned cores : {1U, 2U, 4U}) {
         CAPTURE(seed);
         CAPTURE(cores);
@@ -233,10 +215,8 @@ TEST_CASE("everyone_ends_and_every_count_matches") {
 }
 
 TEST_CASE("everyone_ends_when_the_run_does") {
-    const std::uint64_t scale = from_environment("RINGO_STRESS", 1);
-    const auto seed =
-        static_cast<std::uint32_t>(from_environment("RINGO_SEED", std::random_device()()));
-    std::printf("RINGO_SEED=%u\n", seed);
+    const auto scale = test::stress_scale();
+    const std::uint32_t seed = test::stress_seed();
     for (std::uint32_t round = 0; round < 100 * scale; ++round) {
         CAPTURE(seed);
         CAPTURE(round);

@@ -1,23 +1,25 @@
 // Random goroutines and threads that use one set of locks, on several cores: with deadlines,
 // cancellation and selects. Plain variables under each lock show that it excludes, sums that
-// nobody was left out. Primitives go while others wait for them. Every program can end; one that
-// does not has lost a wake-up.
+// nobody was left out. Primitives go while others wait for them. Beside them a once, a barrier,
+// task groups and a timer, whose functions, phases, members and ticks are counted. Every program
+// can end; one that does not has lost a wake-up.
 // RINGO_STRESS scales it (default 1), RINGO_SEED repeats it, beginning with the program that had
 // this seed.
 #include <doctest/doctest.h>
 
-#include "../watchdog.hpp"
+#include "random.hpp"
 
 #include <ringo/ringo.hpp>
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <deque>
+#include <functional>
 #include <memory>
-#include <random>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -31,30 +33,11 @@ using ringo::select;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::generator;
+using test::short_time;
+using test::somewhere;
 
 namespace {
-
-using generator = std::mt19937;
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise_value) {
-    const char* const text = std::getenv(name);
-    return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise_value;
-}
-
-ringo::duration short_time(generator& random) {
-    return std::chrono::microseconds(random() % 4 == 0 ? random() % 300 : random() % 20);
-}
-
-ringo::place somewhere(generator& random) {
-    switch (random() % 4) {
-        case 0:
-            return ringo::anywhere;
-        case 1:
-            return ringo::place();
-        default:
-            return ringo::on(random() % ringo::cores());
-    }
-}
 
 task<> nap(ringo::duration d) {
     if (d > 2us) {
@@ -85,6 +68,8 @@ public:
         check(put_ == taken_ && queue_.empty(), "a queue under a condition_variable lost a value");
         check(bool(m_.try_lock()), "a mutex stays locked");
         check(bool(permits_.try_acquire(permits)), "a semaphore keeps permits");
+        check(turns_ == std::vector<int>(turns_.size(), phases_), "a barrier let some go on early");
+        check(ticks_ + taken_back_ == starts_, "a start of a timer had not one end");
         return wrong_ == 0;
     }
 
@@ -142,7 +127,13 @@ private:
 
     task<> lock_one(generator& random) {
         const int k = 1 + static_cast<int>(random() % permits);
-        switch (random() % 10) {
+        switch (random() % 12) {
+            case 10:
+                co_await run_once(random);
+                break;
+            case 11:
+                co_await set_timer(random);
+                break;
             case 0: {
                 auto g = co_await m_.lock();
                 co_await with_m(std::move(g), random);
@@ -256,7 +247,105 @@ private:
         co_return true;
     }
 
+    task<> run_once(generator& random) {
+        const std::size_t i = random() % onces;
+        if (random() % 4 == 0) {
+            co_await ringo::timeout(short_time(random), once_[i].call([this, i] { ++runs_[i]; }));
+        } else {
+            co_await once_[i].call([this, i, &random]() -> task<> {
+                ++runs_[i];
+                co_await linger(random);
+            });
+        }
+        check(runs_[i] == 1, "a once ran not once");
+    }
+
+    task<> set_timer(generator& random) {
+        bool was_pending = false;
+        if (random() % 3 == 0) {
+            was_pending = timer_.stop();
+        } else {
+            ++starts_;
+            was_pending = timer_.reset(short_time(random));
+        }
+        taken_back_ += was_pending ? 1 : 0;
+        if (random() % 2 == 0) {
+            const auto r = co_await select(ringo::sleep(short_time(random)), timer_, m_.lock());
+            ticks_ += r.index() == 1 ? 1 : 0;
+        }
+    }
+
     // --- goroutines ---
+
+    /// A party to the barrier, the n-th.
+    task<> take_turns(std::size_t n, std::uint32_t seed) {
+        generator random(seed);
+        for (int turn = 1; turn <= phases; ++turn) {
+            turns_[n] = turn;
+            while (random() % 4 == 0) {
+                co_await as_result(yield());
+            }
+            // Who gives up has not arrived.
+            bool arrived = false;
+            while (!arrived) {
+                const auto wait = random() % 2 == 0 ? 1h : short_time(random);
+                const auto r =
+                    co_await as_result(ringo::timeout(wait, barrier_->arrive_and_wait()));
+                arrived = r.has_value();
+            }
+            check(phases_ == turn, "a barrier let one go on early");
+            ++done_;
+        }
+    }
+    void end_phase() {
+        ++phases_;
+        check(turns_ == std::vector<int>(turns_.size(), phases_), "a phase ended early");
+    }
+
+    struct membership {
+        explicit membership(std::atomic<int>& n) noexcept : count(&n) { ++*count; }
+        membership(membership&& other) noexcept : count(std::exchange(other.count, nullptr)) {}
+        ~membership() {
+            if (count != nullptr) {
+                --*count;
+            }
+        }
+        std::atomic<int>* count;
+    };
+    task<> be_member(std::uint32_t seed, bool fails, std::atomic<int>& running, int limit,
+                     std::atomic<int>& ended, membership) {
+        generator random(seed);
+        check(++running <= limit, "a task_group runs too many");
+        co_await linger(random);
+        --running;
+        if (fails) {
+            throw std::system_error(std::make_error_code(std::errc::io_error));
+        }
+        ++ended;
+    }
+    task<> run_group(std::uint32_t seed) {
+        generator random(seed);
+        std::atomic<int> alive = 0;
+        std::atomic<int> running = 0;
+        std::atomic<int> ended = 0;
+        const int n = static_cast<int>(random() % 6);
+        const int limit = 1 + static_cast<int>(random() % 4);
+        const bool fails = n != 0 && random() % 4 == 0;
+        const bool in_time = random() % 2 == 0;
+        ringo::task_group g;
+        g.limit(static_cast<std::size_t>(limit));
+        for (int i = 0; i < n; ++i) {
+            g.go(somewhere(random), &program::be_member, this, random(), fails && i == n / 2,
+                 std::ref(running), limit, std::ref(ended), membership(alive));
+        }
+        const auto r = co_await as_result(
+            ringo::timeout(in_time ? ringo::duration(1h) : short_time(random), g.wait()));
+        check(alive == 0 && running == 0, "a task_group left its members behind");
+        check(!r || (!fails && ended == n), "a task_group forgot a member");
+        check(r || !in_time || (fails && r.error() == std::errc::io_error),
+              "a task_group failed without reason");
+        ++done_;
+    }
 
     task<> work(std::uint32_t seed) {
         generator random(seed);
@@ -371,6 +460,9 @@ private:
     }
 
     task<> everything() {
+        if (!turns_.empty()) {
+            barrier_.emplace(static_cast<std::ptrdiff_t>(turns_.size()), [this] { end_phase(); });
+        }
         std::vector<ringo::join_handle<void>> handles;
         for (auto n = 1 + random_() % 8; n > 0; --n) {
             handles.push_back(spawn(somewhere(random_), &program::work, this, random_()));
@@ -386,6 +478,12 @@ private:
             group_.go(somewhere(random_), &program::destroy, this, random_());
         }
         for (auto n = random_() % 3; n > 0; --n) {
+            group_.go(somewhere(random_), &program::run_group, this, random_());
+        }
+        for (std::size_t n = 0; n < turns_.size(); ++n) {
+            group_.go(somewhere(random_), &program::take_turns, this, n, random_());
+        }
+        for (auto n = random_() % 3; n > 0; --n) {
             on_thread();
         }
         for (auto& h : handles) {
@@ -398,6 +496,7 @@ private:
             co_await as_result(h);
         }
         co_await group_.wait();
+        taken_back_ += timer_.stop() ? 1 : 0;
         while (ringo::num_goroutines() > 1) {
             co_await ringo::sleep(50us);
         }
@@ -421,6 +520,19 @@ private:
     ringo::shared_mutex s_;
     long under_s_ = 0;  // under s_
 
+    static constexpr std::size_t onces = 3;
+    static constexpr int phases = 5;
+    ringo::once once_[onces];
+    int runs_[onces] = {};
+    std::vector<int> turns_ = std::vector<int>(random_() % 4);  // of each party to the barrier
+    int phases_ = 0;
+    std::optional<ringo::barrier> barrier_;
+
+    ringo::timer timer_{1h};
+    std::atomic<int> starts_{1};
+    std::atomic<int> ticks_{0};
+    std::atomic<int> taken_back_{0};
+
     ringo::semaphore permits_{permits};
     ringo::wait_group group_;
 
@@ -433,11 +545,8 @@ private:
 }  // namespace
 
 TEST_CASE("locks_exclude_and_leave_nobody_out") {
-    const std::uint64_t scale = from_environment("RINGO_STRESS", 1);
-    const auto first =
-        static_cast<std::uint32_t>(from_environment("RINGO_SEED", std::random_device()()));
-    std::printf("RINGO_SEED=%u\n", first);
-    std::fflush(stdout);
+    const auto scale = test::stress_scale();
+    const std::uint32_t first = test::stress_seed();
     std::uint64_t done = 0;
     test::watchdog dog;
     for (std::uint32_t i = 0; i < 800 * scale; ++i) {

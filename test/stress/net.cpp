@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "../sockets.hpp"
+#include "random.hpp"
 
 #include <ringo/ringo.hpp>
 
@@ -13,9 +14,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
-#include <random>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -28,16 +27,11 @@ using ringo::spawn;
 using ringo::task;
 using ringo::net::conn;
 using test::connection;
+using test::generator;
 
 namespace {
 
-using generator = std::mt19937;
 using std::uint64_t;
-
-uint64_t from_environment(const char* name, uint64_t otherwise) {
-    const char* const text = std::getenv(name);
-    return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
-}
 
 struct counts {
     std::atomic<uint64_t> bytes = 0;
@@ -317,11 +311,8 @@ task<> worker(counts& n, std::atomic<int>& left, std::uint32_t seed) {
 }  // namespace
 
 TEST_CASE("no_byte_is_lost_doubled_or_out_of_order") {
-    const auto scale = static_cast<int>(from_environment("RINGO_STRESS", 1));
-    const auto seed =
-        static_cast<std::uint32_t>(from_environment("RINGO_SEED", std::random_device()()));
-    std::printf("RINGO_SEED=%u\n", seed);
-    std::fflush(stdout);  // it is wanted most when the test does not end
+    const auto scale = static_cast<int>(test::stress_scale());
+    const std::uint32_t seed = test::stress_seed();
     for (const unsigned cores : {1U, 2U, 4U}) {
         CAPTURE(seed);
         CAPTURE(cores);
@@ -353,11 +344,8 @@ TEST_CASE("no_byte_is_lost_doubled_or_out_of_order") {
 }
 
 TEST_CASE("a_run_may_end_in_the_middle_of_it") {
-    const auto scale = from_environment("RINGO_STRESS", 1);
-    const auto seed =
-        static_cast<std::uint32_t>(from_environment("RINGO_SEED", std::random_device()()));
-    std::printf("RINGO_SEED=%u\n", seed);
-    std::fflush(stdout);
+    const auto scale = test::stress_scale();
+    const std::uint32_t seed = test::stress_seed();
     for (std::uint32_t round = 0; round < 150 * scale; ++round) {
         CAPTURE(seed);
         CAPTURE(round);
