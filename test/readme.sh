@@ -1,6 +1,6 @@
 #!/bin/sh
 # Usage: readme.sh ROOT SAMPLE...
-# The ```cpp blocks of README.md, in order, must be these files, byte for byte:
+# The ```cpp blocks of README.md (excerpts are ```c++), in order, must be these files, byte for byte:
 # what the reader copies is what the tests compile and run.
 set -eu
 
