@@ -15,6 +15,7 @@ GROUPS = {
     "spawn": (MILLION, 3_000_000),
     "switch": (MILLION, 5_000_000),
     "chan": (MILLION, 3_000_000),
+    "select_many": ([10, 100, 1_000, 10_000], 100_000),
     "two_cores": (MILLION, 3_000_000),
     "mutex": (MILLION, 5_000_000),
     "context": (MILLION, 1_000_000),

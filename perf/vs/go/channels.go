@@ -1,10 +1,38 @@
 package main
 
 import (
+	"reflect"
 	"runtime"
 	"sync"
 	"time"
 )
+
+// selectMany: each select waits for all `arms` channels, then one of them gets a value.
+func selectMany(arms, rounds int) {
+	const selects = 20
+	s := samples{name: "select of n, an arm", unit: "ns", count: arms}
+	from := make([]chan int, arms)
+	cases := make([]reflect.SelectCase, arms)
+	for i := range from {
+		from[i] = make(chan int)
+		cases[i] = reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(from[i])}
+	}
+	sum := 0
+	for r := 0; r < rounds; r++ {
+		start := time.Now()
+		go func() {
+			for i := 0; i < selects; i++ {
+				from[i*7919%arms] <- i
+			}
+		}()
+		for i := 0; i < selects; i++ {
+			_, v, _ := reflect.Select(cases)
+			sum += int(v.Int())
+		}
+		s.add(time.Since(start).Nanoseconds() / selects)
+	}
+	s.print(sum)
+}
 
 // apart: partners are on different threads, which Go's scheduler would not do by itself.
 var apart = false

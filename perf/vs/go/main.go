@@ -15,17 +15,18 @@ import (
 )
 
 var groups = map[string]func(count, rounds int){
-	"chan":      channels,
-	"context":   contexts,
-	"mutex":     mutexes,
-	"parked":    parked,
-	"sieve":     sieves,
-	"skynet":    skynets,
-	"sleepers":  sleepers,
-	"spawn":     spawns,
-	"switch":    switches,
-	"timers":    timers,
-	"two_cores": twoCores,
+	"chan":        channels,
+	"context":     contexts,
+	"mutex":       mutexes,
+	"parked":      parked,
+	"select_many": selectMany,
+	"sieve":       sieves,
+	"skynet":      skynets,
+	"sleepers":    sleepers,
+	"spawn":       spawns,
+	"switch":      switches,
+	"timers":      timers,
+	"two_cores":   twoCores,
 }
 
 func main() {
