@@ -4,6 +4,7 @@
 
 #include <ringo/detail/message.hpp>
 
+#include <mutex>
 #include <utility>
 
 #include <unistd.h>
@@ -11,7 +12,7 @@
 namespace ringo::detail {
 
 bool descriptor::enter(descriptor_use& u) noexcept {
-    const bias_guard guard(lock_);
+    const std::lock_guard guard(lock_);
     if (closed_.load(std::memory_order_relaxed)) {
         return false;
     }
@@ -28,7 +29,7 @@ bool descriptor::enter(descriptor_use& u) noexcept {
 void descriptor::leave(descriptor_use& u) noexcept {
     goroutine* closer = nullptr;
     {
-        const bias_guard guard(lock_);
+        const std::lock_guard guard(lock_);
         *u.link = u.next;
         if (u.next != nullptr) {
             u.next->link = u.link;
@@ -47,7 +48,7 @@ void descriptor::leave(descriptor_use& u) noexcept {
 
 descriptor::closing descriptor::close(goroutine* closer) noexcept {
     {
-        const bias_guard guard(lock_);
+        const std::lock_guard guard(lock_);
         if (closed_.load(std::memory_order_relaxed)) {
             return closing::refused;
         }
@@ -82,7 +83,7 @@ struct descriptor::errand : message {
         descriptor& d = static_cast<errand&>(m).owner;
         delete &static_cast<errand&>(m);
         {
-            const bias_guard guard(d.lock_);
+            const std::lock_guard guard(d.lock_);
             for (descriptor_use* u = d.uses_; u != nullptr; u = u->next) {
                 if (u->home == shard::this_thread()) {
                     u->home->io().cancel(u->operation);

@@ -1,12 +1,12 @@
 // A descriptor that is closed when it should be and nobody uses it any more.
 #pragma once
 
-#include <ringo/detail/bias_lock.hpp>
 #include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/io_operation.hpp>
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -70,8 +70,8 @@ private:
     std::atomic<std::uint32_t> owners_{2};  // handles, and the open descriptor
     std::atomic<bool> closed_{false};       // written under the lock
 
-    // under the lock
-    bias_lock lock_;
+    // under the lock; not a bias_lock, for a select attempts its arms while it holds those
+    std::mutex lock_;
     descriptor_use* uses_ = nullptr;
     goroutine* closer_ = nullptr;
 };
