@@ -155,5 +155,24 @@ smoke_ticker() {
     [[ $status -eq 0 ]] || die "it exited with $status after SIGINT"
 }
 
+# A tree arrives whole; what is missing is named.
+smoke_copy_tree() {
+    local said status=0
+    work=$(mktemp -d)
+    mkdir -p "$work/from/a/b" "$work/from/empty"
+    head -c 300000 /dev/urandom >"$work/from/a/large"
+    for ((n = 0; n < 40; n++)); do
+        echo "file $n" >"$work/from/a/b/$n"
+    done
+    ln -s a/large "$work/from/link"
+    said=$("$dir/copy_tree" "$work/from" "$work/to/deep")
+    [[ $said == "41 files, 300310 bytes" ]] || die "it said: $said"
+    diff -r --no-dereference "$work/from" "$work/to/deep" || die "the copy differs"
+
+    said=$("$dir/copy_tree" "$work/none" "$work/x" 2>&1) || status=$?
+    [[ $status -eq 1 && $said == "copy_tree: stat $work/none: No such file or directory" ]] ||
+        die "it exited with $status and said: $said"
+}
+
 [[ $(type -t "smoke_$name") == function ]] || die "no such case"
 "smoke_$name"
