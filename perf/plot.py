@@ -69,8 +69,8 @@ def bars(title, rows, systems):
     ratios = [ratio for row in rows for ratio in row.ratio.values() if ratio > 0]
     if not ratios:
         return None
-    low, high = max(0.01, min(0.9, *ratios) / 1.3), max(2, *ratios) * 1.3
-    label_width, width, bar, gap, top = 250, 900, 11, 12, 76
+    low, high = max(0.1, min(0.9, *ratios) / 1.3), max(2, *ratios) * 1.3
+    label_width, width, bar, gap, top = 280, 900, 11, 12, 76
     scale = LogScale(low, high, label_width, width - 60)
     bottom = top + sum(bar * len(row.ratio) + gap for row in rows)
     parts = [text(20, 28, title.capitalize(), css="title"), *legend(20, 50, shown, systems),
@@ -81,9 +81,12 @@ def bars(title, rows, systems):
             x = scale(10**decade)
             parts += [line(x, top - 6, x, bottom), text(x, top - 10, short(10**decade), "middle", "small")]
     y = top
-    for row in rows:
-        size = f" ({short(row.size)})" if row.group.startswith("echo") else ""
+    for before, row in zip([None, *rows], rows):
         middle = y + bar * len(row.ratio) / 2 + 4
+        if not before or before.group != row.group:
+            parts.append(text(12, middle, row.group, css="small"))
+        several = any(other is not row and other[:2] == row[:2] for other in rows)
+        size = f", {short(row.size)}" if several else ""
         parts.append(text(label_width - 12, middle, row.workload + size, "end"))
         for system, ratio in row.ratio.items():
             end = scale(min(max(ratio, low), high))

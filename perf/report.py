@@ -93,7 +93,7 @@ def table(rows, names):
 
 def pictures(rows, names):
     """File name -> SVG: bars of the ratios, and the curves of each group."""
-    shown = chosen(rows)
+    shown = [row for row in chosen(rows) if not row.workload.startswith("latency")]
     found = {
         f"{name}.svg": plot.bars(name, [row for row in shown if picture_of(row) == name], names)
         for name in PICTURES
@@ -108,24 +108,34 @@ def markdown(results, rows, images):
     names = list(results["systems"])
     lines = ["# What was measured", "",
              f"`{results['command'].strip()}` on {results['date']}, {results['seconds']} s; "
-             f"{results['machine']}.", "",
+             f"{results['machine']}; load before: {results['load']:.1f}. What is compared, and what is "
+             f"not quite the same: [README.md](README.md).", "",
              *(f"* {name}: {version}" for name, version in results["systems"].items()), "",
              f"Lower is better. A cell has the median of the turns, half of what lies between the "
              f"least and the greatest, and (**how many times {names[0]}'s cost it is**).", ""]
-    lines += [f"![{name}]({name}.svg)" for name in PICTURES if f"{name}.svg" in images]
+    lines += [f"![{name}](results/{name}.svg)" for name in PICTURES if f"{name}.svg" in images]
     for group in dict.fromkeys(row.group for row in rows):
         of_group = [row for row in rows if row.group == group]
         lines += ["", f"## {group}", "", *table(chosen(of_group), names)]
         image = curves_of(group)
-        lines += ["", f"![{group}, over size]({image})"] if image in images else []
+        lines += ["", f"![{group}, over size](results/{image})"] if image in images else []
     return "\n".join(lines) + "\n"
 
 
+def compact(results):
+    """JSON, a sample on each line."""
+    head = {key: value for key, value in results.items() if key != "samples"}
+    samples = ",\n".join(json.dumps(sample) for sample in results["samples"])
+    return json.dumps(head, indent=1)[:-2] + f',\n "samples": [\n{samples}\n]}}\n'
+
+
 def write(results, directory):
-    directory.mkdir(parents=True, exist_ok=True)
+    """RESULTS.md, and in results/ what it shows and the raw data."""
+    beside = directory / "results"
+    beside.mkdir(parents=True, exist_ok=True)
     rows = rows_of(results)
     images = pictures(rows, list(results["systems"]))
     for name, svg in images.items():
-        (directory / name).write_text(svg)
-    (directory / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        (beside / name).write_text(svg)
+    (beside / "results.json").write_text(compact(results))
     (directory / "RESULTS.md").write_text(markdown(results, rows, images))

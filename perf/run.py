@@ -64,7 +64,7 @@ def parse_arguments():
     add("--built", type=pathlib.Path, metavar="DIRECTORY", help="where this ringo is built already")
     add("--turns", type=int, help="5, or 3 when quick")
     add("--output", type=pathlib.Path, default=systems.BUILD, metavar="DIRECTORY",
-        help="of RESULTS.md, results.json and the pictures (build/perf)")
+        help="of RESULTS.md and results/, its pictures and raw data (build/perf)")
     add("--no-install", action="store_true", help="use what is installed")
     arguments = parser.parse_args()
     arguments.turns = arguments.turns or (3 if arguments.quick else 5)
@@ -77,6 +77,7 @@ def main():
     groups = [group for group in everything if re.search(arguments.only, group)]
     if not groups:
         sys.exit(f"no group matches {arguments.only}; there are: {', '.join(everything)}")
+    load = os.getloadavg()[0]
     print("Building", file=sys.stderr)
     chosen = build(arguments, [group for group in groups if group in workloads.GROUPS])
     echo.allow_many_files()
@@ -90,6 +91,7 @@ def main():
         "machine": machine(),
         "date": time.strftime("%Y-%m-%d"),
         "command": "perf/run.sh " + " ".join(sys.argv[1:]),
+        "load": load,
         "seconds": round(time.monotonic() - start),
         "systems": {system.name: system.version for system in chosen},
         "samples": samples,
