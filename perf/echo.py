@@ -199,7 +199,8 @@ def machine():
     info = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
     model = models[0] if models else platform.machine()
-    return f"{platform.system()} {platform.release()}, {os.cpu_count()} x {model}"
+    kernel = f"{platform.system()} {platform.release().partition('-')[0]}"
+    return f"{kernel}, {os.cpu_count()} x {model}"
 
 
 def build_client(directory):

@@ -14,7 +14,6 @@ median of the ratios within each turn.
 import argparse
 import os
 import pathlib
-import platform
 import re
 import sys
 import time
@@ -25,14 +24,6 @@ import network
 import report
 import systems
 import workloads
-
-
-def machine():
-    info = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
-    model = models[0] if models else platform.machine()
-    kernel = f"{platform.system()} {platform.release().partition('-')[0]}"
-    return f"{kernel}, {os.cpu_count()} x {model}"
 
 
 def build(arguments, groups):
@@ -88,7 +79,7 @@ def main():
         module = next(m for m in (workloads, network, compiling) if group in m.GROUPS)
         samples += module.measure(group, chosen, arguments.turns, arguments.quick)
     results = {
-        "machine": machine(),
+        "machine": echo.machine(),
         "date": time.strftime("%Y-%m-%d"),
         "command": "perf/run.sh " + " ".join(sys.argv[1:]),
         "load": load,
