@@ -245,6 +245,23 @@ TEST_CASE("closing_a_pipe_ends_waits_on_all_cores") {
     });
 }
 
+TEST_CASE("a_stream_that_is_always_ready_starves_nobody") {
+    run([]() -> task<> {
+        bool stop = false;
+        auto reads = spawn([&]() -> task<> {
+            io::pipe_reader zeros(::open("/dev/zero", O_RDONLY | O_CLOEXEC), "zeros");
+            char buffer[16];
+            while (!stop) {
+                co_await zeros.read(buffer);
+            }
+        });
+        co_await yield_times(10);
+        co_await ringo::sleep(1us);
+        stop = true;
+        co_await reads;
+    });
+}
+
 TEST_CASE("files_and_pipes_say_when_descriptors_run_out") {
     if (&__ubsan_handle_dynamic_type_cache_miss_abort != nullptr && &__tsan_init == nullptr) {
         MESSAGE("skipped: UBSan needs a descriptor of its own");

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <system_error>
 #include <utility>
 
@@ -39,7 +40,10 @@ using ringo::detail::shard;
 using ringo::detail::wait;
 using ringo::detail::wait_type;
 using ringo::detail::waiter;
+using ringo::detail::wake;
 using ringo::detail::waker;
+
+constexpr std::uint32_t immediate_mean = 32;  // operations that end at once, in a row
 
 void cancel_pipe_io(wait& w) noexcept { shard::here().io().cancel(static_cast<pipe_io&>(w).poll_); }
 
@@ -69,9 +73,18 @@ bool pipe_io::start() noexcept {
     }
     if (attempt_now()) {
         on_->leave(use_);
-        return false;
+        return let_others_run();
     }
     use_.home->io().start(poll_);
+    return true;
+}
+
+/// What is always ready must not keep the core for itself. True: queued behind the others.
+bool pipe_io::let_others_run() noexcept {
+    if (shard::here().random() % immediate_mean != 0) {
+        return false;
+    }
+    wake(*self);
     return true;
 }
 

@@ -54,6 +54,7 @@ private:
     bool writes() const noexcept { return &what_ == &pipe_write_wait; }
     bool attempt() noexcept;
     bool attempt_now() noexcept;
+    bool let_others_run() noexcept;
     void fail(int error) noexcept;
     void polled(int result) noexcept;
 
