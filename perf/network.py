@@ -35,7 +35,7 @@ def samples_of(group, load, system, turn, found):
 
 def measure(group, chosen, turns, quick):
     samples = []
-    client = systems.ringo_build / "perf" / "echo_client"
+    client = str(systems.ringo_build / "perf" / "echo_client")
     servers = [system for system in chosen if system.server]
     for load in GROUPS[group]:
         if quick and load.connections not in QUICK:

@@ -104,12 +104,21 @@ def pictures(rows, names):
     return {name: svg for name, svg in found.items() if svg}
 
 
+def busy(load):
+    """A machine that was not alone says so: the spread tells how much that means."""
+    if load > 0.5:
+        return [f"**The machine was busy with other work (load {load:.1f} before the run): figures are "
+                "too high and spreads wide; look at the ratios, and run it again.**", ""]
+    return []
+
+
 def markdown(results, rows, images):
     names = list(results["systems"])
     lines = ["# What was measured", "",
              f"`{results['command'].strip()}` on {results['date']}, {results['seconds']} s; "
-             f"{results['machine']}; load before: {results['load']:.1f}. What is compared, and what is "
+             f"{results['machine']}. What is compared, and what is "
              f"not quite the same: [README.md](README.md).", "",
+             *busy(results["load"]),
              *(f"* {name}: {version}" for name, version in results["systems"].items()), "",
              f"Lower is better. A cell has the median of the turns, half of what lies between the "
              f"least and the greatest, and (**how many times {names[0]}'s cost it is**).", ""]
