@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures ringo beside its peers: the same workloads, taking turns.
 
-    perf/run.sh                      every size, about an hour
+    perf/run.sh                      every size; allow an hour
     perf/run.sh --quick              one size of each workload, under three minutes once built
     perf/run.sh --only 'chan|skynet' the groups (perf/GROUP.cpp) that match
     perf/run.sh --against HEAD~10    this ringo beside an older one, no peers

@@ -23,8 +23,11 @@ class Skip(Exception):
 
 def run(command, **options):
     """Runs a step of a build, quiet unless it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          check=False, **options)
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False, **options)
+    except OSError as error:
+        raise Skip(str(error)) from error
     if done.returncode != 0:
         raise Skip(f"{' '.join(map(str, command))}:\n{done.stdout[-2000:]}")
     return done.stdout.strip()

@@ -26,6 +26,7 @@ GROUPS = {
     "sieve": ([250, 500, 1_000, 2_500], 1),
     "gates": (MILLION, 3_000_000),
     "groups": (MILLION, 3_000_000),
+    "files": (MILLION, 1_000_000),
 }
 # What only the first system is asked, since it would not fit a usual machine for some other.
 ALONE = {"parked": [10_000_000]}
