@@ -1,5 +1,7 @@
 #include <ringo/detail/bias_lock.hpp>
 
+#include "pause_cpu.hpp"
+
 #include <mutex>
 #include <thread>
 
@@ -57,20 +59,12 @@ slot_pool& slots() {
     return *pool;
 }
 
-void pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-}
-
 /// Longer and longer: the holder gets a run of operations before the line moves to this core.
 class backoff {
 public:
     void wait() noexcept {
         for (int i = 0; i < pauses_; ++i) {
-            pause();
+            pause_cpu();
         }
         if (pauses_ < pauses_max) {
             pauses_ *= 2;

@@ -47,6 +47,9 @@ public:
     const context_ref& root() const noexcept { return root_; }
     blocking_pool& pool() noexcept { return *pool_; }
 
+    /// Whether there is a CPU for each core, and more than one.
+    bool has_own_cpus() const noexcept { return has_own_cpus_; }
+
     /// Whether goroutines are being brought to their end.
     bool stopping() const noexcept { return phase_.load() != phase::running; }
     /// ... or about to be.
@@ -78,6 +81,7 @@ private:
 
     // fixed after start
     const options options_;
+    const bool has_own_cpus_;
     context_ref root_;
     std::vector<std::unique_ptr<shard>> shards_;
     std::unique_ptr<blocking_pool> pool_;

@@ -39,6 +39,8 @@ public:
     }
 
     bool empty() const noexcept { return head_.load(std::memory_order_seq_cst) == nullptr; }
+    /// ... as far as is known by now. No more than a plain load.
+    bool seems_empty() const noexcept { return head_.load(std::memory_order_relaxed) == nullptr; }
 
 private:
     std::atomic<Node*> head_{nullptr};

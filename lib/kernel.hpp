@@ -43,6 +43,9 @@ public:
     /// and calls the handlers of what has completed. Does not wait for a time in the past.
     virtual void turn(std::int64_t until_ns) noexcept = 0;
 
+    /// Whether a `turn` that does not wait would find completions, or a `wake`.
+    virtual bool has_completions() const noexcept = 0;
+
     /// Ends the wait of the present or the next `turn`. core: any thread
     virtual void wake() noexcept = 0;
 

@@ -12,6 +12,7 @@
 #include "context.hpp"
 #include "cores.hpp"
 #include "deadlock.hpp"
+#include "pause_cpu.hpp"
 
 #include <ringo/blocking.hpp>
 #include <ringo/callback.hpp>
@@ -30,8 +31,13 @@ constinit thread_local core_state* this_core_state = nullptr;
 
 namespace {
 constexpr int resumes_per_turn = 256;
+constexpr int resumes_per_look = 32;  // into the inbox, which somebody on another core waits for
 constexpr std::uint32_t busy_turns_max = 1024;
 constexpr std::int64_t deadlock_pause_max_ns = 1'000'000'000;
+
+constexpr std::int64_t lookout_ns = 20'000;  // how long a core looks out for messages
+constexpr std::int64_t soon_ns = 100'000;    // a sleep this short was not worth it
+constexpr int lookouts_max = 16;
 }  // namespace
 
 void shard::turn(std::int64_t until_ns) noexcept {
@@ -45,10 +51,10 @@ void shard::turn(std::int64_t until_ns) noexcept {
         }
     }
     take_idle_work();
-    kernel_->turn(wait_limit(until_ns));
-    asleep_.store(false, std::memory_order_relaxed);
-    if (naps_now_) {
-        end_nap();
+    if (may_look_out()) {
+        look_out(until_ns);
+    } else {
+        wait(wait_limit(until_ns));
     }
     if (!timers.empty()) {
         timers.expire(now_ns());
@@ -76,6 +82,9 @@ void shard::run_ready() noexcept {
         }
         __builtin_prefetch(ready_head);
         resume(g);
+        if (left % resumes_per_look == 0 && !seems_quiet()) {
+            break;
+        }
     }
     current = nullptr;
 }
@@ -273,6 +282,48 @@ void shard::end_nap() noexcept {
     naps_now_ = false;
     // seq_cst: before all that this core will do.
     naps_.store(naps_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+}
+
+// To wake a core that sleeps takes both sides tens of microseconds, a message to one that is awake
+// a tenth of one. So while messages come in quick succession, a core without work looks out for the
+// next one before it sleeps. `lookouts_` is how often it still may: each message that comes soon
+// adds one, each look-out in vain takes one. Only where each core has a CPU of its own.
+
+bool shard::may_look_out() noexcept {
+    return lookouts_ > 0 && !any_ready() && !std::exchange(looked_out_, false);
+}
+
+/// Instead of a wait.
+void shard::look_out(std::int64_t until_ns) noexcept {
+    kernel_->turn(0);  // what is queued goes on its way; who calls wake() ends this turn
+    const std::int64_t end = std::min({now_ns() + lookout_ns, timers.next_ns(), until_ns});
+    do {
+        for (int i = 0; i < 16; ++i) {
+            if (!seems_quiet() || all.has_idle_work()) {
+                lookouts_ = lookouts_max;
+                return;
+            }
+            if (any_ready() || kernel_->has_completions()) {
+                return;
+            }
+            pause_cpu();
+        }
+    } while (now_ns() < end);
+    --lookouts_;
+    looked_out_ = true;
+}
+
+void shard::wait(std::int64_t until_ns) noexcept {
+    const bool times = until_ns > 0 && all.has_own_cpus();
+    const std::int64_t begin = times ? now_ns() : 0;
+    kernel_->turn(until_ns);
+    asleep_.store(false, std::memory_order_relaxed);
+    if (naps_now_) {
+        end_nap();
+    }
+    if (times && !seems_quiet() && lookouts_ < lookouts_max && now_ns() - begin < soon_ns) {
+        ++lookouts_;
+    }
 }
 
 namespace {

@@ -124,9 +124,13 @@ private:
     void heard_from_outside(const goroutine& g) noexcept;
     void take_idle_work() noexcept;
     bool is_own_thread() const noexcept;
+    bool seems_quiet() const noexcept { return messages_.seems_empty() && arrivals_.seems_empty(); }
+    bool may_look_out() noexcept;
+    void look_out(std::int64_t until_ns) noexcept;
     std::int64_t wait_limit(std::int64_t until_ns) noexcept;
     std::int64_t begin_nap() noexcept;
     void end_nap() noexcept;
+    void wait(std::int64_t until_ns) noexcept;
 
     // home core
     std::unique_ptr<kernel> kernel_;
@@ -135,6 +139,8 @@ private:
     std::uint32_t next_id_ = 0;
     std::uint32_t id_step_ = 0;
     bool abandoning_ = false;
+    int lookouts_ = 0;         // that this core may still make
+    bool looked_out_ = false;  // in vain, in the last turn
     awaited outside_;
     bool naps_now_ = false;
     std::int64_t deadlock_look_ns_ = 0;  // when to look for one again

@@ -69,6 +69,9 @@ public:
     void cancel(io_operation& op) noexcept override;
     void cancel_all() noexcept override;
     void turn(std::int64_t until_ns) noexcept override;
+    bool has_completions() const noexcept override {
+        return io_uring_cq_ready(&ring_) != 0 || must_ask();
+    }
     void wake() noexcept override;
     std::int64_t now_ns() const noexcept override;
     std::size_t in_flight() const noexcept override {
@@ -92,6 +95,12 @@ private:
         }
     }
 
+    /// Kernel: with DEFER_TASKRUN, completions are made only when we ask; the flag says that
+    /// there is something to ask for.
+    bool must_ask() const noexcept {
+        const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
+        return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+    }
     bool set_up(unsigned entries, unsigned flags);
     bool make_buffers() noexcept;
     void flush() noexcept;
@@ -381,10 +390,7 @@ void uring::prepare_file(io_uring_sqe& sqe, const file_operation& op) noexcept {
 void uring::enter(std::int64_t until_ns) noexcept {
     const bool submit = io_uring_sq_ready(&ring_) != 0;
     if (until_ns <= 0) {
-        // Kernel: with DEFER_TASKRUN, completions are made only when we ask; the flag says that
-        // there is something to ask for.
-        const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
-        if (submit || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) {
+        if (submit || must_ask()) {
             io_uring_submit_and_get_events(&ring_);
         }
         return;

@@ -1,0 +1,14 @@
+#pragma once
+
+namespace ringo::detail {
+
+/// Between two looks of a loop that waits for another core.
+inline void pause_cpu() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+}  // namespace ringo::detail
