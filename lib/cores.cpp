@@ -292,7 +292,7 @@ void cores_state::offer(goroutine& g) noexcept {
         const std::lock_guard guard(idle_work_lock_);
         *idle_work_tail_ = &g;
         idle_work_tail_ = &g.next;
-        // seq_cst: pairs with shard::wait_limit, as inbox::push does.
+        // seq_cst: pairs with shard::begin_sleep, as inbox::push does.
         idle_work_count_.fetch_add(1);
     }
     for (const auto& s : shards_) {

@@ -125,12 +125,12 @@ private:
     void take_idle_work() noexcept;
     bool is_own_thread() const noexcept;
     bool seems_quiet() const noexcept { return messages_.seems_empty() && arrivals_.seems_empty(); }
-    bool may_look_out() noexcept;
+    void idle(std::int64_t until_ns) noexcept;
     void look_out(std::int64_t until_ns) noexcept;
-    std::int64_t wait_limit(std::int64_t until_ns) noexcept;
+    void sleep(std::int64_t until_ns) noexcept;
+    std::int64_t begin_sleep(std::int64_t until_ns) noexcept;
     std::int64_t begin_nap() noexcept;
     void end_nap() noexcept;
-    void wait(std::int64_t until_ns) noexcept;
 
     // home core
     std::unique_ptr<kernel> kernel_;

@@ -18,10 +18,16 @@ const wait_type thread_wait{"thread", nullptr, nullptr, waker::thread};
 }  // namespace
 
 void resume_slow(waiter& w) noexcept {
-    if (w.type->wakes == waker::select) {
-        wake(*w.select->self);
-    } else {
-        w.thread->wake();
+    switch (w.type->wakes) {
+        case waker::goroutine:
+            wake(*w.self);
+            return;
+        case waker::select:
+            wake(*w.select->self);
+            return;
+        case waker::thread:
+            w.thread->wake();
+            return;
     }
 }
 

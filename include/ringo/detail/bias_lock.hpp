@@ -27,8 +27,7 @@ public:
 
     /// True: no other core has ever held it.
     bool is_biased_here() const noexcept {
-        return this_core_state != nullptr &&
-               home_.load(std::memory_order_relaxed) == this_core_state->biases.slot();
+        return this_core_state != nullptr && is_biased_to(this_core_state->biases.slot());
     }
     /// What `leave` needs. On this core, or with null on a thread that is none.
     bias_slot* enter(core_state* here) noexcept {

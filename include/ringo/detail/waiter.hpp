@@ -118,8 +118,8 @@ inline void resume(waiter* w) noexcept {
     if (w == nullptr) {
         return;
     }
-    if (w->type->wakes == waker::goroutine) [[likely]] {
-        wake(*w->self);
+    if (core_state* const here = this_core_state) [[likely]] {
+        resume(*here, w);
     } else {
         resume_slow(*w);
     }
@@ -128,7 +128,7 @@ inline void resume(waiter* w) noexcept {
 /// ... and all that follow it.
 void resume_all(waiter* first) noexcept;
 
-/// The goroutine, or the thread's stand-in for one, that `w` belongs to: its `error` says how the wait ended.
+/// How the wait of `w` ended, as the goroutine, or the thread's stand-in for one, will see it.
 std::uint8_t& error_of(waiter& w) noexcept;
 
 /// Ends a wait that is in no list any more with its context's failure. core: the goroutine's
