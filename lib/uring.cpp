@@ -448,8 +448,10 @@ void uring::completed(io_operation& op, io_completion c) noexcept {
     // Kernel: -512 (ERESTARTSYS) and beyond are its own, yet open(2) lets them out.
     const bool interrupted = c.result == -EINTR || c.result <= -512;
     if (interrupted) {
-        // ... which is what io-wq makes of a cancel.
-        c.result = op.state == io_state::cancelling ? -ECANCELED : -EINTR;
+        // ... which is what io-wq makes of a cancel. Where it was not, the cancel that is about to
+        // be asked again finds nothing any more: the operation must not go on either.
+        const bool asked = op.state == io_state::cancelling || op.state == io_state::cancel_queued;
+        c.result = asked ? -ECANCELED : -EINTR;
     }
     if (!c.more) {
         (op.state == io_state::submitted    ? active_

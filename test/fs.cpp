@@ -304,7 +304,7 @@ TEST_CASE("an_open_is_cancelled_in_every_state") {
     const folder where;
     const std::string fifo = where.fifo();
     run([&]() -> task<> {
-        for (int i = 0; i < 100; ++i) {
+        for (int i = 0; i < 500; ++i) {
             auto opens = spawn(on(i % 2 == 0 ? 0 : other_core()), [&]() -> task<> {
                 const auto r = co_await as_result(fs::open(fifo));
                 CHECK((r || r.error() == std::errc::operation_canceled));
