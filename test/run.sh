@@ -46,10 +46,15 @@ if [[ $compiler == clang++* ]]; then
     [[ $sanitize == none ]] || packages+=("libclang-rt${compiler#clang++}-dev")
 fi
 if [[ $sanitize != none ]]; then
-    [[ $buildtype == debug ]] || buildtype=debugoptimized
+    if [[ $buildtype != debug ]]; then
+        buildtype=debugoptimized
+        options+=(-Doptimization=1)
+    fi
     test_args+=(--timeout-multiplier 5)
-    options+=(-Dperf=disabled)  # what benchmarks call, tests call too
 fi
+
+# What benchmarks call, tests call too.
+[[ $buildtype == release ]] || options+=(-Dperf=disabled)
 
 install_missing "${packages[@]}"
 
