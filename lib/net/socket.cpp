@@ -46,7 +46,18 @@ void raise_failure(socket& s, const char* operation, std::uint8_t error) {
     ringo::detail::throw_failure(error, text, 0);
 }
 
-socket::socket(int descriptor) noexcept : fd_(descriptor) {}
+namespace {
+
+bool is_unix(int fd) noexcept {
+    int domain = 0;
+    ::socklen_t length = sizeof domain;
+    return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
+}
+
+}  // namespace
+
+socket::socket(int descriptor) noexcept : fd_(descriptor), is_unix_(is_unix(descriptor)) {}
+
 socket::~socket() = default;
 
 // --- the descriptor ---

@@ -115,6 +115,10 @@ private:
 
     // fixed after start
     int fd_;
+    // Kernel: a multishot receive of a Unix socket (6.18) can miss the end of the stream that comes
+    // right after bytes. It trusts a count of unread bytes which, unlike TCP's, does not know of
+    // the end, and takes the wake-up of the one for that of the other.
+    const bool is_unix_;
 
     // any core
     std::atomic<std::uint32_t> state_{0};   // closed_bit, and operations in units of one_operation

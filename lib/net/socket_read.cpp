@@ -279,7 +279,7 @@ void socket::receive() noexcept {
         return;
     }
     socket_read& r = *reader_;
-    const bool pooled = io.has_multishot() && !std::exchange(starved_, false) &&
+    const bool pooled = io.has_multishot() && !is_unix_ && !std::exchange(starved_, false) &&
                         !(bulk_ && r.buffer.size() >= bulk_bytes);
     if (!pooled && !is_arm(r)) {
         direct_ = true;
