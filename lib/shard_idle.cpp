@@ -31,6 +31,9 @@ void shard::idle(std::int64_t until_ns) noexcept {
 
 void shard::look_out(std::int64_t until_ns) noexcept {
     kernel_->turn(0);  // what is queued goes on its way; who calls wake() ends this turn
+    if (any_ready()) {
+        return;
+    }
     const std::int64_t end = std::min({now_ns() + lookout_ns, timers.next_ns(), until_ns});
     do {
         for (int i = 0; i < 16; ++i) {
@@ -38,7 +41,7 @@ void shard::look_out(std::int64_t until_ns) noexcept {
                 lookouts_ = lookouts_max;
                 return;
             }
-            if (any_ready() || kernel_->has_completions()) {
+            if (kernel_->has_completions()) {
                 return;
             }
             pause_cpu();

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "conformance/placements.hpp"
+#include "counted.hpp"
 #include "misuse.hpp"
 #include "virtual_run.hpp"
 
@@ -37,6 +38,7 @@ using ringo::task;
 using ringo::timeout;
 using ringo::within;
 using ringo::yield;
+using test::counted;
 using test::placement;
 using test::until_parked;
 
@@ -483,19 +485,6 @@ TEST_CASE("views_and_copies_name_the_same_channel") {
 }
 
 // --- what is left behind ---
-
-namespace {
-
-struct counted {
-    explicit counted(std::atomic<int>& n) noexcept : alive(&n) { ++*alive; }
-    counted(const counted& other) noexcept : alive(other.alive) { ++*alive; }
-    counted(counted&& other) noexcept : alive(other.alive) { ++*alive; }
-    counted& operator=(const counted&) = delete;
-    ~counted() { --*alive; }
-    std::atomic<int>* alive;
-};
-
-}  // namespace
 
 TEST_CASE("what_is_left_in_the_buffer_is_destroyed_with_the_last_handle") {
     std::atomic<int> alive = 0;

@@ -30,10 +30,10 @@ using ringo::with_timeout;
 using ringo::with_value;
 using ringo::yield;
 using test::for_ever;
+using test::sleeps_for_ever;
 
 namespace {
 
-task<> sleeps_for_ever() { co_await ringo::sleep(for_ever); }
 task<int> number_after(ringo::duration d, int n) {
     co_await ringo::sleep(d);
     co_return n;

@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
+#include "counted.hpp"
 #include "misuse.hpp"
+#include "steps.hpp"
 #include "virtual_run.hpp"
 
 #include <ringo/ringo.hpp>
@@ -23,17 +25,10 @@ using ringo::join_handle;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::counted;
+using test::sleeps_for_ever;
 
 namespace {
-
-struct counted {
-    explicit counted(std::atomic<int>& n) : alive(&n) { ++*alive; }
-    counted(counted&& other) noexcept : alive(other.alive) { ++*alive; }
-    counted(const counted& other) : alive(other.alive) { ++*alive; }
-    counted& operator=(const counted&) = delete;
-    ~counted() { --*alive; }
-    std::atomic<int>* alive;
-};
 
 struct non_default {
     explicit non_default(int n) : value(n) {}
@@ -46,7 +41,6 @@ task<int> fails(const char* what) {
     co_await yield();
     throw std::runtime_error(what);
 }
-task<> sleeps_for_ever() { co_await ringo::sleep(ringo::duration::max()); }
 
 /// Which core each of `n` goroutines, started at `where`, runs on.
 template <class Place>

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "counted.hpp"
 #include "misuse.hpp"
 #include "steps.hpp"
 #include "virtual_run.hpp"
@@ -28,17 +29,10 @@ using ringo::options;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::counted;
 using test::for_ever;
 
 namespace {
-
-struct counted {
-    explicit counted(std::atomic<int>& n) : alive(&n) { ++*alive; }
-    counted(const counted& other) : alive(other.alive) { ++*alive; }
-    counted& operator=(const counted&) = delete;
-    ~counted() { --*alive; }
-    std::atomic<int>* alive;
-};
 
 /// Sets an environment variable for as long as it lives.
 class environment {

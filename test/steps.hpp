@@ -12,6 +12,7 @@
 namespace test {
 
 inline constexpr auto for_ever = ringo::duration::max();
+inline ringo::task<> sleeps_for_ever() { co_await ringo::sleep(for_ever); }
 
 /// Returns when `condition()` holds.
 template <class Condition>

@@ -24,6 +24,7 @@ using ringo::spawn;
 using ringo::task;
 using ringo::wait_group;
 using ringo::yield;
+using test::sleeps_for_ever;
 
 namespace {
 
@@ -33,8 +34,6 @@ task<> waits(wait_group& group, std::atomic<int>& released) {
     co_await group.wait();
     ++released;
 }
-
-task<> sleeps_for_ever() { co_await ringo::sleep(ringo::duration::max()); }
 
 }  // namespace
 

@@ -4,9 +4,9 @@
 // multishot receive armed; bytes arrive in its pooled buffers and wait there, in order, for
 // read() to copy them out. So a read that is given up has taken nothing, and an idle connection
 // owns no buffer. Receiving pauses while `leases_max` buffers wait. Where pooled buffers don't
-// serve (none left, an old kernel, bulk data), the home receives straight into the reader's
-// buffer; the two never run at once, so the order of the bytes holds. What has arrived and who
-// reads is under a lock, which costs the home next to nothing.
+// serve (none left, an old kernel, a Unix socket, bulk data), the home receives straight into the
+// reader's buffer; the two never run at once, so the order of the bytes holds. What has arrived
+// and who reads is under a lock, which costs the home next to nothing.
 //
 // A read in a select takes bytes only once it has won. Where pooled buffers don't serve, the home
 // polls for it instead of receiving, then reads without waiting. A poll, like the multishot

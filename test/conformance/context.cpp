@@ -4,6 +4,7 @@
 #include "conformance/placements.hpp"
 #include "context.hpp"
 #include "shard.hpp"
+#include "steps.hpp"
 #include "virtual_run.hpp"
 
 #include <ringo/ringo.hpp>
@@ -32,10 +33,10 @@ using ringo::with_timeout;
 using ringo::with_value;
 using ringo::yield;
 using test::placement;
+using test::sleeps_for_ever;
 
 namespace {
 
-task<> sleeps_for_ever() { co_await ringo::sleep(ringo::duration::max()); }
 task<> waits_for_end_of(context ctx, std::atomic<int>& ends) {
     co_await ctx.done();
     ++ends;

@@ -1,8 +1,10 @@
 // The scenarios of conformance that concern a run as a whole, by their numbers: deadlocks, fork,
 // and its end.
+#include "counted.hpp"
 #include "misuse.hpp"
 #include "placements.hpp"
 #include "skip.hpp"
+#include "steps.hpp"
 
 #include <ringo/blocking.hpp>
 #include <ringo/callback.hpp>
@@ -34,8 +36,10 @@ using ringo::chan;
 using ringo::go;
 using ringo::spawn;
 using ringo::task;
+using test::counted;
 using test::for_ever;
 using test::placement;
+using test::sleeps_for_ever;
 
 namespace {
 
@@ -428,14 +432,6 @@ TEST_CASE("go_77_a_child_that_does_not_exec_leaves_its_parents_ring_alone") {
 
 namespace {
 
-struct counted {
-    explicit counted(std::atomic<int>& n) : alive(&n) { ++*alive; }
-    counted(const counted& other) : alive(other.alive) { ++*alive; }
-    counted& operator=(const counted&) = delete;
-    ~counted() { --*alive; }
-    std::atomic<int>* alive;
-};
-
 /// What goroutines wait for in vain.
 struct vain {
     const chan<int> empty;
@@ -455,8 +451,6 @@ struct vain {
     ringo::timer t{1h};
     int fds[2] = {-1, -1};
 };
-
-task<> sleeps_for_ever() { co_await ringo::sleep(for_ever); }
 
 using wait_in_vain = task<> (*)(vain&);
 constexpr wait_in_vain every_wait[] = {
