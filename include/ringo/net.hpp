@@ -5,4 +5,5 @@
 #include <ringo/net/dial.hpp>
 #include <ringo/net/endpoint.hpp>
 #include <ringo/net/listener.hpp>
+#include <ringo/net/resolve.hpp>
 #include <ringo/net/serve.hpp>
