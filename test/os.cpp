@@ -11,6 +11,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstddef>
+#include <initializer_list>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -27,6 +29,7 @@ using ringo::on;
 using ringo::run;
 using ringo::spawn;
 using ringo::task;
+using ringo::os::notify;
 using ringo::os::signal_context;
 using test::no_descriptor_leaks;
 using test::until;
@@ -217,6 +220,7 @@ TEST_CASE("numbers_of_no_signal_and_uncatchable_ones_are_refused") {
         CHECK(refusal({-1}) == "signal_context: -1 is no signal: Invalid argument");
         CHECK(refusal({65}) == "signal_context: 65 is no signal: Invalid argument");
         const std::string number = std::to_string(SIGKILL);
+        CHECK(refusal({SIGSEGV}) == "signal_context: 11 is a fault: Invalid argument");
         CHECK(refusal({SIGUSR1, SIGKILL}) ==
               "signal_context: " + number + " cannot be caught: Invalid argument");
         CHECK((handler_of(SIGUSR1) == &own_handler));
@@ -224,19 +228,20 @@ TEST_CASE("numbers_of_no_signal_and_uncatchable_ones_are_refused") {
     });
 }
 
-TEST_CASE("more_than_sixteen_at_once_are_refused_and_places_come_back") {
-    const no_descriptor_leaks check;
-    run([]() -> task<> {
-        {
-            std::vector<ringo::cancel_scope> all;
-            for (int i = 0; i < 16; ++i) {
-                all.push_back(signal_context({SIGUSR1}));
+TEST_CASE("a_second_signal_ends_a_program_whose_core_is_busy") {
+    const test::child_end end = test::in_child([] {
+        std::signal(SIGTERM, SIG_DFL);
+        run([]() -> task<> {
+            const auto scope = signal_context({SIGTERM});
+            ::raise(SIGTERM);
+            while (handler_of(SIGTERM) != SIG_DFL) {  // without letting go of the core
             }
-            CHECK(test::contains(refusal({SIGUSR1}), "signal_context: 16 are in use"));
-        }
-        co_await until([] { return handler_of(SIGUSR1) == SIG_DFL; });
-        CHECK(refusal({SIGUSR1}) == "it was accepted");
+            ::raise(SIGTERM);
+            co_return;
+        });
     });
+    CHECK(WIFSIGNALED(end.status));
+    CHECK(WTERMSIG(end.status) == SIGTERM);
 }
 
 TEST_CASE("a_second_signal_ends_the_program_that_is_slow_to_end") {
@@ -257,4 +262,135 @@ TEST_CASE("a_second_signal_ends_the_program_that_is_slow_to_end") {
 TEST_CASE("outside_a_goroutine_it_is_a_panic") {
     test::expect_panic("go: called outside a runtime's cores",
                        [] { const auto scope = signal_context({SIGUSR1}); });
+}
+
+// --- notify ---
+
+namespace {
+
+/// Once it is heard, nothing that was sent before is still on its way.
+task<> drained(const ringo::recv_chan<int>& heard, int number) {
+    ::raise(number);
+    for (std::optional<int> n; n != number;) {
+        n = co_await heard.recv();
+    }
+}
+
+}  // namespace
+
+TEST_CASE("notify_gives_the_numbers_of_the_signals_that_come") {
+    const no_descriptor_leaks check;
+    const own_signal own(SIGUSR1);
+    run([]() -> task<> {
+        const auto heard = notify(SIGUSR1, SIGUSR2);
+        auto waits = spawn(on(test::other_core()), [heard]() -> task<int> {
+            const auto first = co_await heard.recv();
+            co_return first.value_or(0);
+        });
+        co_await yield_times(2);
+        ::kill(::getpid(), SIGUSR2);
+        CHECK(co_await waits == SIGUSR2);
+        ::raise(SIGUSR1);
+        CHECK(co_await heard.recv() == SIGUSR1);
+        const auto r = co_await ringo::select(heard.recv(), ringo::otherwise);
+        CHECK(r.index() == 1);
+    });
+    CHECK(own_calls == 0);
+    CHECK((handler_of(SIGUSR1) == &own_handler));
+}
+
+TEST_CASE("the_last_copy_gives_the_signal_back") {
+    const own_signal own(SIGUSR1);
+    ringo::recv_chan<int> kept;
+    {
+        const auto first = notify(SIGUSR1);  // no run is needed
+        const auto second = notify({SIGUSR1}, 1);
+        kept = second;
+    }
+    CHECK((handler_of(SIGUSR1) != &own_handler));
+    kept = nullptr;
+    CHECK((handler_of(SIGUSR1) == &own_handler));
+    ::raise(SIGUSR1);
+    CHECK(own_calls == 1);
+}
+
+TEST_CASE("what_comes_between_two_runs_is_received_in_the_next") {
+    const own_signal own(SIGUSR1);
+    ringo::recv_chan<int> heard;
+    run([&]() -> task<> {
+        heard = notify(SIGUSR1, SIGUSR2);
+        co_await drained(heard, SIGUSR2);
+    });
+    ::raise(SIGUSR1);
+    run([&]() -> task<> { CHECK(co_await heard.recv() == SIGUSR1); });
+    ::raise(SIGUSR2);
+    CHECK(heard.recv_blocking() == SIGUSR2);
+    CHECK(own_calls == 0);
+}
+
+TEST_CASE("each_channel_and_context_hears_of_a_signal") {
+    run([]() -> task<> {
+        const auto a = notify(SIGUSR1);
+        const auto b = notify(SIGUSR1, SIGUSR2);
+        const auto scope = signal_context({SIGUSR1});
+        ::raise(SIGUSR1);
+        CHECK(co_await a.recv() == SIGUSR1);
+        CHECK(co_await b.recv() == SIGUSR1);
+        CHECK(co_await ended(scope.ctx()));
+        ::raise(SIGUSR1);  // the context was told once; the channels stay
+        CHECK(co_await a.recv() == SIGUSR1);
+        CHECK(co_await b.recv() == SIGUSR1);
+    });
+}
+
+TEST_CASE("signals_are_dropped_while_the_channel_is_full") {
+    run([]() -> task<> {
+        const auto heard = notify({SIGUSR1}, 1);
+        const auto also = notify(SIGUSR1, SIGUSR2);
+        for (int i = 0; i < 3; ++i) {
+            ::raise(SIGUSR1);
+            co_await drained(also, SIGUSR2);
+        }
+        CHECK(heard.len() == 1);
+        CHECK(co_await heard.recv() == SIGUSR1);
+        CHECK(heard.len() == 0);
+    });
+}
+
+TEST_CASE("channels_come_and_go_in_a_storm_of_signals") {
+    const own_signal own(SIGUSR1);
+    std::atomic<bool> stop = false;
+    std::thread storm([&stop] {
+        while (!stop) {
+            ::kill(::getpid(), SIGUSR1);
+            std::this_thread::yield();
+        }
+    });
+    run([]() -> task<> {
+        for (std::size_t i = 0; i < 200; ++i) {
+            auto one = spawn(on(i % ringo::cores()), []() -> task<int> {
+                const auto heard = notify(SIGUSR1);
+                const auto number = co_await heard.recv();
+                co_return number.value_or(0);
+            });
+            CHECK(co_await one == SIGUSR1);
+        }
+    });
+    stop = true;
+    storm.join();
+    CHECK((handler_of(SIGUSR1) == &own_handler));
+}
+
+TEST_CASE("notify_refuses_what_signal_context_does_and_no_signal_at_all") {
+    const auto said = [](std::initializer_list<int> numbers) -> std::string {
+        try {
+            const auto heard = notify(numbers);
+        } catch (const std::system_error& e) {
+            return e.what();
+        }
+        return "it was accepted";
+    };
+    CHECK(said({}) == "notify: no signal is given: Invalid argument");
+    CHECK(said({0}) == "notify: 0 is no signal: Invalid argument");
+    CHECK(said({SIGKILL}) == "notify: 9 cannot be caught: Invalid argument");
 }

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace ringo::detail {
 
@@ -40,6 +41,17 @@ public:
         if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
             abandon();
         }
+    }
+    /// For who knows of the channel without holding it. False: its last handle is gone.
+    bool try_retain() noexcept {
+        std::uint32_t n = references_.load(std::memory_order_relaxed);
+        while (n != 0 && !references_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed)) {
+        }
+        return n != 0;
+    }
+    /// Before others see the channel: what shall destroy it. returns: what would have.
+    destroy_function replace_destroy(destroy_function d) noexcept {
+        return std::exchange(destroy_, d);
     }
 
     /// Under the lock: who is served next, out of the list; null: there is nobody.
