@@ -1,4 +1,5 @@
-// The operating system: signals.
+// The operating system: signals, and other programs.
 #pragma once
 
+#include <ringo/os/command.hpp>
 #include <ringo/os/signal.hpp>

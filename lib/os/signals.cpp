@@ -4,6 +4,7 @@
 #include <ringo/os/signal.hpp>
 
 #include "../context.hpp"
+#include "background.hpp"
 
 #include <ringo/chan.hpp>
 #include <ringo/go.hpp>
@@ -166,18 +167,8 @@ void start_thread(const char* what) {
     if (thread_runs || !prepared) {
         return;
     }
-    sigset_t all;
-    sigset_t before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = 0;
-    try {
-        std::thread(&listen).detach();
-        thread_runs = true;
-    } catch (const std::system_error& e) {
-        error = e.code().value();
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    const int error = start_background(&listen);
+    thread_runs = error == 0;
     if (error != 0) {
         throw std::system_error(error, std::system_category(),
                                 fmt::format("{}: cannot start the thread", what));
@@ -270,9 +261,7 @@ private:
 };
 
 /// Runs under the watched context, so it ends with it.
-task<> keep(watch) {
-    co_await recv_chan<int>(nullptr).recv();
-}
+task<> keep(watch) { co_await recv_chan<int>(nullptr).recv(); }
 
 }  // namespace
 
