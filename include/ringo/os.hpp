@@ -1,5 +1,6 @@
-// The operating system: signals, and other programs.
+// The operating system: signals, other programs, standard streams.
 #pragma once
 
 #include <ringo/os/command.hpp>
 #include <ringo/os/signal.hpp>
+#include <ringo/os/standard.hpp>
