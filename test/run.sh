@@ -48,7 +48,7 @@ fi
 if [[ $sanitize != none ]]; then
     if [[ $buildtype != debug ]]; then
         buildtype=debugoptimized
-        options+=(-Doptimization=1)
+        options+=(-Doptimization=1 -Ddebug=false -Dcpp_args=-g1)  # -g1: lines for the reports
     fi
     test_args+=(--timeout-multiplier 5)
 fi
@@ -57,6 +57,9 @@ fi
 [[ $buildtype == release ]] || options+=(-Dperf=disabled)
 
 install_missing "${packages[@]}"
+
+# Without these ccache takes nothing that was compiled with a precompiled header.
+export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
 
 # An explicit compiler switches Meson's own use of ccache off.
 if [[ -n $compiler ]]; then
