@@ -1,16 +1,12 @@
 #include <ringo/io/pipe.hpp>
 
-#include "../readiness.hpp"
-#include "../shard.hpp"
-
 #include <ringo/detail/panic.hpp>
-#include <ringo/detail/selection.hpp>
 #include <ringo/error.hpp>
 
 #include <fmt/format.h>
 
 #include <cerrno>
-#include <cstdint>
+#include <cstddef>
 #include <system_error>
 #include <utility>
 
@@ -22,210 +18,35 @@ namespace ringo::io {
 
 namespace detail {
 
-using ringo::detail::bias_lock;
-using ringo::detail::claim_select;
-using ringo::detail::context_failure;
-using ringo::detail::descriptor;
-using ringo::detail::descriptor_use;
-using ringo::detail::error_of;
-using ringo::detail::failure_cancelled;
-using ringo::detail::failure_closed;
-using ringo::detail::io_code;
-using ringo::detail::io_completion;
-using ringo::detail::io_operation;
-using ringo::detail::readiness;
-using ringo::detail::resume;
-using ringo::detail::selection;
-using ringo::detail::shard;
-using ringo::detail::wait;
-using ringo::detail::wait_type;
-using ringo::detail::waiter;
-using ringo::detail::wake;
-using ringo::detail::waker;
+using ringo::detail::polled_io;
+using ringo::detail::polled_type;
 
-constexpr std::uint32_t immediate_mean = 32;  // operations that end at once, in a row
+namespace {
 
-void cancel_pipe_io(wait& w) noexcept { shard::here().io().cancel(static_cast<pipe_io&>(w).poll_); }
-
-const wait_type pipe_read_wait{"pipe read", &cancel_pipe_io};
-const wait_type pipe_write_wait{"pipe write", &cancel_pipe_io};
-
-pipe_io::poll_operation::poll_operation(pipe_io& p) noexcept
-    : io_operation([](io_operation& op, const io_completion& c) noexcept {
-          static_cast<poll_operation&>(op).owner.polled(c.result);
-      }),
-      owner(p) {
-    code = io_code::poll;
-    fd = p.on_->fd();
-    length = p.writes() ? POLLOUT : POLLIN;
+int attempt_read(polled_io& p) noexcept {
+    auto& r = static_cast<pipe_io&>(p);
+    const ::ssize_t n = ::read(r.on().fd(), r.data, r.size);
+    r.done = n < 0 ? 0 : static_cast<std::size_t>(n);
+    return n < 0 ? errno : 0;
 }
 
-pipe_io::pipe_io(const wait_type& t, descriptor& d, void* data, std::size_t size) noexcept
-    : waiter(t), what_(t), on_(&d), data_(data), size_(size) {}
-
-bool pipe_io::start() noexcept {
-    if (size_ == 0) {
-        return false;
-    }
-    if (!on_->enter(use_)) {
-        fail(failure_closed);
-        return false;
-    }
-    if (attempt_now()) {
-        on_->leave(use_);
-        return let_others_run();
-    }
-    use_.home->io().start(poll_);
-    return true;
+int attempt_write(polled_io& p) noexcept {
+    auto& w = static_cast<pipe_io&>(p);
+    const ::ssize_t n = ::write(w.on().fd(), w.data, w.size);
+    w.done = n < 0 ? 0 : static_cast<std::size_t>(n);
+    return n < 0 ? errno : 0;
 }
 
-/// What is always ready must not keep the core for itself. True: queued behind the others.
-bool pipe_io::let_others_run() noexcept {
-    if (shard::here().random() % immediate_mean != 0) {
-        return false;
-    }
-    wake(*self);
-    return true;
-}
+}  // namespace
 
-/// Reads or writes without waiting, as long as nobody can close the descriptor. False: not now.
-bool pipe_io::attempt_now() noexcept {
-    ::ssize_t n = -1;
-    do {
-        n = writes() ? ::write(on_->fd(), data_, size_) : ::read(on_->fd(), data_, size_);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0 && errno == EAGAIN) {
-        return false;
-    }
-    if (n < 0) {
-        fail(errno);
-    } else {
-        done_ = static_cast<std::size_t>(n);
-    }
-    return true;
-}
-
-void pipe_io::fail(int error) noexcept {
-    error_of(*this) = static_cast<std::uint8_t>(error);
-    if (error < failure_cancelled && !keeps_) {
-        keeps_ = true;  // for its name
-        on_->retain();
-    }
-}
-
-void pipe_io::polled(int result) noexcept {
-    if (result == -ECANCELED) {
-        fail(on_->closed() ? int{failure_closed} : context_failure(*self));
-    } else if (result < 0 && result != -EINTR) {
-        fail(-result);
-    } else if (!attempt_now()) {
-        // Somebody else took what there was. A cancel may have come with the poll's end.
-        if (!on_->closed() && !self->cancelled) {
-            use_.home->io().start(poll_);
-            return;
-        }
-        fail(on_->closed() ? int{failure_closed} : context_failure(*self));
-    }
-    on_->leave(use_);
-    resume(this);
-}
+const polled_type pipe_read_wait{{"pipe read", &polled_io::cancel}, POLLIN, &attempt_read};
+const polled_type pipe_write_wait{{"pipe write", &polled_io::cancel}, POLLOUT, &attempt_write};
 
 void pipe_io::raise() {
-    const std::uint8_t error = self->error;
-    const char* const name = writes() ? "write" : "read";
-    ringo::detail::throw_failure(
-        error, error < failure_cancelled ? fmt::format("{} {}", name, on_->name()) : name, 0);
+    const char* const name = &what() == &pipe_write_wait ? "write" : "read";
+    ringo::detail::throw_failure(self->error,
+                                 has_errno() ? fmt::format("{} {}", name, on().name()) : name, 0);
 }
-
-// --- as an arm of a select ---
-
-/// Tells an arm when to try. Left behind when the select is over.
-class pipe_poll : public readiness {
-public:
-    explicit pipe_poll(pipe_io& p) noexcept
-        : readiness(p.on_->fd(), p.writes() ? POLLOUT : POLLIN, &p, &completed), on_(*p.on_) {}
-
-    static pipe_io& of(wait& w) noexcept { return static_cast<pipe_io&>(w); }
-
-    static void begin(wait& w) noexcept {
-        pipe_io& p = of(w);
-        auto* const poll = new pipe_poll(p);
-        if (p.on_->enter(poll->use_)) {
-            p.arm_poll_ = poll;
-            poll->use_.home->io().start(*poll);
-            return;
-        }
-        delete poll;
-        if (claim_select(p)) {  // closed since the attempt
-            p.fail(failure_closed);
-            resume(&p);
-        }
-    }
-    static void leave(wait& w) noexcept {
-        if (pipe_poll* const poll = std::exchange(of(w).arm_poll_, nullptr)) {
-            poll->waits = nullptr;
-            shard::here().io().cancel(*poll);
-        }
-    }
-    static bool attempt(wait& w, waiter*&) noexcept { return of(w).attempt(); }
-
-private:
-    static void completed(io_operation& op, const io_completion& c) noexcept {
-        auto& me = static_cast<pipe_poll&>(op);
-        if (me.waits == nullptr || me.offer(of(*me.waits), c.result)) {
-            descriptor& d = me.on_;
-            d.leave(me.use_);
-            delete &me;
-        } else {
-            shard::here().io().start(me);
-        }
-    }
-    /// False: there is nothing to be done after all.
-    bool offer(pipe_io& p, int result) noexcept {
-        selection& s = *p.select;
-        if (s.try_claim()) {
-            bool ended = true;
-            if (result < 0 || on_.closed()) {
-                p.fail(on_.closed() ? int{failure_closed} : -result);
-            } else {
-                ended = p.attempt_now();
-            }
-            s.decide(ended ? &p : nullptr);
-            if (!ended) {
-                return false;
-            }
-            p.arm_poll_ = nullptr;
-            resume(&p);
-        } else {
-            p.arm_poll_ = nullptr;
-        }
-        return true;
-    }
-
-    descriptor& on_;
-    descriptor_use use_{*this};
-};
-
-bool pipe_io::attempt() noexcept {
-    if (size_ == 0) {
-        return true;
-    }
-    if (!on_->enter(use_)) {
-        fail(failure_closed);
-        return true;
-    }
-    const bool ended = attempt_now();
-    on_->leave(use_);
-    return ended;
-}
-
-const ringo::detail::arm_type pipe_io::arm{
-    {"select", nullptr, nullptr, waker::select},
-    [](wait&) noexcept -> bias_lock* { return nullptr; },
-    &pipe_poll::attempt,
-    &pipe_poll::begin,
-    &pipe_poll::leave,
-};
 
 // --- the ends ---
 

@@ -2,11 +2,9 @@
 #pragma once
 
 #include <ringo/buffer.hpp>
-#include <ringo/detail/arm.hpp>
 #include <ringo/detail/descriptor.hpp>
-#include <ringo/detail/io_operation.hpp>
 #include <ringo/detail/operation.hpp>
-#include <ringo/detail/waiter.hpp>
+#include <ringo/detail/polled_io.hpp>
 #include <ringo/task.hpp>
 
 #include <cstddef>
@@ -17,56 +15,25 @@ namespace ringo::io {
 
 namespace detail {
 
-class pipe_poll;
+extern const ringo::detail::polled_type pipe_read_wait;
+extern const ringo::detail::polled_type pipe_write_wait;
 
-extern const ringo::detail::wait_type pipe_read_wait;
-extern const ringo::detail::wait_type pipe_write_wait;
-
-/// What the compiled core knows of reading from a pipe and of writing into one. It tries; where
-/// the pipe is empty or full, it polls and tries again. So the kernel never holds the buffer.
-class pipe_io : public ringo::detail::waiter {
+/// What the compiled core knows of reading from a pipe and of writing into one.
+class pipe_io : public ringo::detail::polled_io {
 public:
-    pipe_io(const ringo::detail::wait_type& t, ringo::detail::descriptor& d, void* data,
-            std::size_t size) noexcept;
-    pipe_io(pipe_io&& o) noexcept : pipe_io(o.what_, *o.on_, o.data_, o.size_) {}
+    pipe_io(const ringo::detail::polled_type& t, ringo::detail::descriptor& d, void* from_or_into,
+            std::size_t n) noexcept
+        : polled_io(t, d), data(from_or_into), size(n) {}
+    pipe_io(pipe_io&& o) noexcept : pipe_io(o.what(), o.on(), o.data, o.size) {}
     pipe_io& operator=(const pipe_io&) = delete;
-    ~pipe_io() {
-        if (keeps_) [[unlikely]] {
-            on_->release();
-        }
-    }
 
-    bool start() noexcept;
+    bool start() noexcept { return size != 0 && polled_io::start(); }
     [[noreturn]] void raise();
-    std::size_t value() const noexcept { return done_; }
+    std::size_t value() const noexcept { return done; }
 
-    static const ringo::detail::arm_type arm;
-
-private:
-    friend class pipe_poll;
-    friend void cancel_pipe_io(ringo::detail::wait& w) noexcept;
-
-    struct poll_operation : ringo::detail::io_operation {
-        explicit poll_operation(pipe_io& p) noexcept;
-        pipe_io& owner;
-    };
-
-    bool writes() const noexcept { return &what_ == &pipe_write_wait; }
-    bool attempt() noexcept;
-    bool attempt_now() noexcept;
-    bool let_others_run() noexcept;
-    void fail(int error) noexcept;
-    void polled(int result) noexcept;
-
-    const ringo::detail::wait_type& what_;
-    ringo::detail::descriptor* on_;
-    void* data_;
-    std::size_t size_;
-    std::size_t done_ = 0;
-    bool keeps_ = false;  // the descriptor, which may be closed
-    pipe_poll* arm_poll_ = nullptr;
-    poll_operation poll_{*this};
-    ringo::detail::descriptor_use use_{poll_};
+    void* const data;
+    const std::size_t size;
+    std::size_t done = 0;
 };
 
 class pipe_operation : public ringo::detail::operation<pipe_operation, pipe_io> {
