@@ -1,6 +1,8 @@
 #include <ringo/detail/frame_memory.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -17,6 +19,9 @@ namespace {
 // Fresh memory comes in slabs that are never returned: what has been a frame will be one again.
 constexpr std::size_t slab_bytes_first = std::size_t{64} << 10;
 constexpr std::size_t slab_bytes = std::size_t{2} << 20;  // a huge page, where those are allowed
+// Before the pages are huge, which are resident as a whole: ten thousand goroutines should not pay
+// for twice as many.
+constexpr std::size_t small_page_slabs = 4;
 
 /// Full magazines on their way between threads.
 class depot {
@@ -67,12 +72,14 @@ public:
         ::munmap(start + skip + bytes, bytes - skip);
         cache.bump = start + skip;
         cache.bump_end = cache.bump + bytes;
-        if (bytes == slab_bytes) {
+        if (bytes == slab_bytes &&
+            slabs_.fetch_add(1, std::memory_order_relaxed) >= small_page_slabs) {
             ::madvise(cache.bump, bytes, MADV_HUGEPAGE);
         }
     }
 
 private:
+    std::atomic<std::size_t> slabs_{0};
     std::mutex lock_;
     std::vector<magazine> shelves_[frame_class_count];
     std::vector<magazine> empty_;
