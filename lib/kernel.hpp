@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ringo/detail/io_operation.hpp>
+#include <ringo/detail/lent.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -11,11 +12,16 @@
 
 namespace ringo::detail {
 
+class buffer_pool;
+
 /// One of the buffers that multishot receives fill.
-struct pooled_buffer {
+struct pooled_buffer : lent {
+    pooled_buffer() noexcept : lent(nullptr) {}
+
     std::byte* data = nullptr;
     std::uint32_t length = 0;  // bytes that were received
     std::int32_t next = -1;
+    buffer_pool* pool = nullptr;
 };
 
 class kernel {
@@ -61,6 +67,9 @@ public:
     /// The pooled buffer that a completion brought. Whoever holds it may link it by `next`.
     virtual pooled_buffer& buffer(std::int32_t id) noexcept = 0;
     virtual void give_back(std::int32_t id) noexcept = 0;
+
+    /// Instead of giving it back: it goes into a user's hands. Null: too many are there already.
+    virtual lent* lend(std::int32_t) noexcept { return nullptr; }
 };
 
 /// An io_uring. entries: of the submission queue.

@@ -1,4 +1,5 @@
 // The kernel behind io_uring. The only file that knows it.
+#include "buffer_pool.hpp"
 #include "io_list.hpp"
 #include "kernel.hpp"
 #include "timers.hpp"
@@ -15,7 +16,6 @@
 #include <cstring>
 #include <memory>
 #include <system_error>
-#include <vector>
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -78,10 +78,9 @@ public:
         return in_flight_ + (closing_ && !wake_.idle() ? 1 : 0);
     }
     bool has_multishot() const noexcept override { return buffer_ring_ != nullptr; }
-    pooled_buffer& buffer(std::int32_t id) noexcept override {
-        return buffers_[static_cast<std::size_t>(id)];
-    }
+    pooled_buffer& buffer(std::int32_t id) noexcept override { return pool_->at(id); }
     void give_back(std::int32_t id) noexcept override;
+    lent* lend(std::int32_t id) noexcept override { return pool_->lend(id); }
 
 private:
     struct wake_operation : io_operation {
@@ -102,7 +101,7 @@ private:
         return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
     }
     bool set_up(unsigned entries, unsigned flags);
-    bool make_buffers() noexcept;
+    void make_buffers() noexcept;
     void flush() noexcept;
     void prepare(io_uring_sqe& sqe, const io_operation& op) noexcept;
     void prepare_file(io_uring_sqe& sqe, const file_operation& op) noexcept;
@@ -125,8 +124,7 @@ private:
     bool withdrew_ = false;  // this turn completed something without the kernel
 
     io_uring_buf_ring* buffer_ring_ = nullptr;
-    std::byte* buffer_memory_ = nullptr;
-    std::vector<pooled_buffer> buffers_;
+    buffer_pool* pool_ = nullptr;  // set before buffer_ring_
 };
 
 uring::uring(unsigned entries) {
@@ -175,8 +173,8 @@ uring::~uring() {
     if (wake_fd_ >= 0) {
         ::close(wake_fd_);
     }
-    if (buffer_memory_ != nullptr) {
-        ::munmap(buffer_memory_, buffer_count * buffer_bytes);
+    if (pool_ != nullptr) {
+        pool_->retire();
     }
     if (buffer_ring_ != nullptr) {
         ::munmap(buffer_ring_, buffer_count * sizeof(io_uring_buf));
@@ -191,9 +189,7 @@ void uring::attach() {
     }
     if (deferred_) {
         io_uring_register_ring_fd(&ring_);
-        if (!make_buffers()) {
-            buffer_ring_ = nullptr;
-        }
+        make_buffers();  // without them there is no multishot receive
     }
     // io-wq threads serve what cannot be polled: files, most of all. One that opens a FIFO waits
     // there for the other side, so a few are not enough.
@@ -202,31 +198,30 @@ void uring::attach() {
     start(wake_);
 }
 
-bool uring::make_buffers() noexcept {
-    const auto map = [](std::size_t bytes) {
-        void* p =
-            ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        return p == MAP_FAILED ? nullptr : p;
-    };
-    buffer_ring_ = static_cast<io_uring_buf_ring*>(map(buffer_count * sizeof(io_uring_buf)));
-    buffer_memory_ = static_cast<std::byte*>(map(buffer_count * buffer_bytes));
-    if (buffer_ring_ == nullptr || buffer_memory_ == nullptr) {
-        return false;
+void uring::make_buffers() noexcept {
+    constexpr std::size_t ring_bytes = buffer_count * sizeof(io_uring_buf);
+    void* const ring =
+        ::mmap(nullptr, ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (ring == MAP_FAILED) {
+        return;
     }
     io_uring_buf_reg registration{};
-    registration.ring_addr = reinterpret_cast<std::uintptr_t>(buffer_ring_);
+    registration.ring_addr = reinterpret_cast<std::uintptr_t>(ring);
     registration.ring_entries = buffer_count;
     registration.bgid = buffer_group;
-    if (io_uring_register_buf_ring(&ring_, &registration, 0) != 0) {
-        return false;
+    try {
+        pool_ = new buffer_pool(*this, buffer_count, buffer_bytes);
+    } catch (const std::bad_alloc&) {
     }
+    if (pool_ == nullptr || io_uring_register_buf_ring(&ring_, &registration, 0) != 0) {
+        ::munmap(ring, ring_bytes);
+        return;
+    }
+    buffer_ring_ = static_cast<io_uring_buf_ring*>(ring);
     io_uring_buf_ring_init(buffer_ring_);
-    buffers_.resize(buffer_count);
     for (unsigned id = 0; id < buffer_count; ++id) {
-        buffers_[id].data = buffer_memory_ + id * buffer_bytes;
         give_back(static_cast<std::int32_t>(id));
     }
-    return true;
 }
 
 void uring::give_back(std::int32_t id) noexcept {
@@ -266,6 +261,9 @@ void uring::cancel_all() noexcept {
 }
 
 void uring::turn(std::int64_t until_ns) noexcept {
+    if (pool_ != nullptr) {
+        pool_->reclaim();
+    }
     flush();
     enter(withdrew_ ? 0 : until_ns);
     withdrew_ = false;

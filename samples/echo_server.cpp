@@ -8,7 +8,6 @@
 #include <ringo/os.hpp>
 #include <ringo/run.hpp>
 
-#include <array>
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -18,10 +17,9 @@
 namespace {
 
 ringo::task<> echo(ringo::net::conn c) {
-    std::array<char, 16384> buffer;
     try {
-        while (const std::size_t n = co_await c.read(buffer)) {
-            co_await c.write({buffer.data(), n});
+        while (ringo::net::lease bytes = co_await c.recv()) {
+            co_await c.write(bytes);
         }
     } catch (const ringo::cancelled&) {
         throw;

@@ -4,6 +4,7 @@
 #include <ringo/net/conn.hpp>
 #include <ringo/net/dial.hpp>
 #include <ringo/net/endpoint.hpp>
+#include <ringo/net/lease.hpp>
 #include <ringo/net/listener.hpp>
 #include <ringo/net/resolve.hpp>
 #include <ringo/net/serve.hpp>

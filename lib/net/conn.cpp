@@ -37,6 +37,10 @@ detail::read_operation conn::read(mutable_buffer buffer) {
                                   buffer.bytes());
 }
 
+detail::recv_operation conn::recv() {
+    return detail::recv_operation(open_socket("conn: recv of one that is not connected"));
+}
+
 detail::write_operation conn::write_some(const_buffer data) {
     return detail::write_operation(open_socket("conn: write to one that is not connected"),
                                    data.bytes());

@@ -2,15 +2,19 @@
 //
 // Reading. A core receives for the socket: its home, the core of the first read. The home keeps a
 // multishot receive armed; bytes arrive in its pooled buffers and wait there, in order, for
-// read() to copy them out. So a read that is given up has taken nothing, and an idle connection
-// owns no buffer. Receiving pauses while `leases_max` buffers wait. Where pooled buffers don't
-// serve (none left, an old kernel, a Unix socket, bulk data), the home receives straight into the
-// reader's buffer; the two never run at once, so the order of the bytes holds. What has arrived
-// and who reads is under a lock, which costs the home next to nothing.
+// read() to copy them out, or for recv() to take the buffer. So a read that is given up has taken
+// nothing, and an idle connection owns no buffer. Receiving pauses while `waiting_max` buffers
+// wait. Where pooled buffers don't serve (none left, an old kernel, a Unix socket, bulk data), the
+// home receives straight into the reader's buffer; the two never run at once, so the order of the
+// bytes holds. What has arrived and who reads is under a lock, which costs the home next to
+// nothing.
 //
-// A read in a select takes bytes only once it has won. Where pooled buffers don't serve, the home
-// polls for it instead of receiving, then reads without waiting. A poll, like the multishot
-// receive, stays when its select is over: it takes nothing from anybody.
+// A read in a select takes bytes only once it has won, and a recv has no buffer. Where pooled
+// buffers don't serve, the home polls for these instead of receiving, then reads without waiting.
+// A poll, like the multishot receive, stays when its reader is gone: it takes nothing from anybody.
+//
+// Bulk. What comes in pooled buffers comes in pieces, each with a completion, and leaves the cache
+// on its way through all of them. So where much comes for who takes much, it is read at once.
 //
 // Closing. The descriptor is closed when `close` has been asked for and no operation uses it: the
 // kernel does not cancel operations on close, and reuses the number at once.
@@ -19,11 +23,13 @@
 #include "../inbox.hpp"
 
 #include <ringo/detail/bias_lock.hpp>
+#include <ringo/detail/frame_memory.hpp>
 #include <ringo/detail/io_operation.hpp>
 #include <ringo/detail/resident.hpp>
 #include <ringo/net/conn.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -42,6 +48,11 @@ public:
     explicit socket(int descriptor) noexcept;
     socket(const socket&) = delete;
     socket& operator=(const socket&) = delete;
+
+    static void* operator new(std::size_t size) { return ringo::detail::frame_allocate(size); }
+    static void operator delete(void* block, std::size_t size) noexcept {
+        ringo::detail::frame_free(block, size);
+    }
 
     // --- any core ---
 
@@ -74,12 +85,12 @@ public:
     /// ... which this takes.
     void withdraw_read(socket_read& r) noexcept;
 
-    void direct_completed(socket_read& r, const io_completion& c) noexcept;
+    void direct_completed(buffer_read& r, const io_completion& c) noexcept;
 
 private:
     static constexpr std::uint32_t closed_bit = 1;
     static constexpr std::uint32_t one_operation = 2;
-    static constexpr std::uint16_t leases_max = 8;
+    static constexpr std::uint16_t waiting_max = 8;  // buffers
 
     struct receive_operation : io_operation {
         explicit receive_operation(socket& s) noexcept;
@@ -96,11 +107,14 @@ private:
     // under the lock, any core
     void check_alone() noexcept;
     bool serve(socket_read& r) noexcept;
+    void copy_waiting(buffer_read& r) noexcept;
+    void lend_waiting(lease_read& r) noexcept;
     void give_back(std::int32_t first) noexcept;
     bool read_now(socket_read& r) noexcept;
-    void took(socket_read& r, std::size_t n) noexcept;
+    ::ssize_t receive_now(socket_read& r) noexcept;
+    void took(std::size_t n) noexcept;
     void end_read(int error) noexcept;
-    void drop_leases() noexcept;
+    void drop_waiting() noexcept;
 
     // under the lock, home core
     void receive() noexcept;
@@ -132,16 +146,18 @@ private:
     // under the lock
     bias_lock lock_;
     socket_read* reader_ = nullptr;
-    std::int32_t first_lease_ = -1;  // the oldest buffer; the others are linked behind it
-    std::int32_t last_lease_ = -1;
-    std::uint16_t leases_ = 0;
+    std::int32_t first_waiting_ = -1;  // the oldest buffer; the others are linked behind it
+    std::int32_t last_waiting_ = -1;
+    std::uint16_t waiting_ = 0;
+    std::uint8_t small_ = 0;   // reads in a row that got little, while `bulk_`
+    std::uint8_t error_ = 0;   // an errno that ends all reading
     std::uint32_t taken_ = 0;  // bytes of the oldest buffer that have been read
-    int error_ = 0;            // an errno that ends all reading
     bool receiving_ = false;   // `receive_` is under way
     bool direct_ = false;      // the kernel receives into the reader's buffer
     bool end_ = false;         // the peer sends no more
     bool starved_ = false;     // the core has no pooled buffer left
-    bool bulk_ = false;        // reads are large, and so is what arrives
+    bool large_ = false;       // the last read takes much
+    bool bulk_ = false;        // ... and much arrives
 };
 
 [[noreturn]] void raise_failure(socket& s, const char* operation, std::uint8_t error);

@@ -1,6 +1,7 @@
 // The part of a socket that reads.
 #include "socket.hpp"
 
+#include "../lent_block.hpp"
 #include "../shard.hpp"
 
 #include <ringo/detail/arm.hpp>
@@ -24,6 +25,8 @@ using ringo::detail::context_failure;
 using ringo::detail::error_of;
 using ringo::detail::failure_closed;
 using ringo::detail::io_code;
+using ringo::detail::lent;
+using ringo::detail::lent_block;
 using ringo::detail::message;
 using ringo::detail::pooled_buffer;
 using ringo::detail::resume;
@@ -34,8 +37,26 @@ using ringo::detail::waker;
 
 namespace {
 
-// From here on a read is served by the kernel straight into its buffer, if what arrives is large.
-constexpr std::size_t bulk_bytes = 8192;
+constexpr std::size_t large_bytes = 8192;    // a buffer
+constexpr std::size_t bulk_bytes = 4096;     // what has come at once
+constexpr std::uint8_t small_reads_max = 8;  // before it is bulk no more
+
+bool is_large(const socket_read& r) noexcept {
+    return r.leases || static_cast<const buffer_read&>(r).buffer.size() >= large_bytes;
+}
+bool takes_nothing(const socket_read& r) noexcept {
+    return !r.leases && static_cast<const buffer_read&>(r).buffer.empty();
+}
+
+/// Empty: there is no memory.
+lease copy_of(const std::byte* data, std::size_t size) noexcept {
+    lent_block* const b = ringo::detail::make_block(size);
+    if (b == nullptr) {
+        return {};
+    }
+    std::memcpy(b->data(), data, size);
+    return {b->data(), size, b};
+}
 
 socket_read& read_of(wait& w) noexcept { return static_cast<socket_read&>(w); }
 bool is_arm(const wait& w) noexcept { return w.type->wakes == waker::select; }
@@ -113,7 +134,7 @@ void socket::cancel_read(socket_read& r) noexcept {
     const auto cancel = [&r](socket& s) noexcept {
         const bias_guard guard(s.lock_);
         if (s.reader_ == &r && r.given_up) {
-            shard::here().io().cancel(r.direct);
+            shard::here().io().cancel(static_cast<buffer_read&>(r).direct);
         }
     };
     if (home == shard::this_thread()) {
@@ -144,7 +165,7 @@ void socket::check_alone() noexcept {
 }
 
 bool socket::attempt_read(socket_read& r) noexcept {
-    if (r.buffer.empty()) {
+    if (takes_nothing(r)) {
         return true;
     }
     check_alone();
@@ -177,32 +198,60 @@ void socket::enlist_read(socket_read& r) noexcept {
 
 /// Gives a reader what has arrived; false when it must wait.
 bool socket::serve(socket_read& r) noexcept {
+    large_ = is_large(r);
     if (closed()) {
         error_of(r) = failure_closed;
         return true;
     }
-    if (leases_ != 0) {
-        auto& io = home_.load(std::memory_order_relaxed)->io();
-        std::int32_t emptied = -1;
-        bulk_ = r.buffer.size() >= bulk_bytes && leases_ > 1;
-        while (leases_ != 0 && r.received < r.buffer.size()) {
-            pooled_buffer& b = io.buffer(first_lease_);
-            const std::size_t n =
-                std::min<std::size_t>(b.length - taken_, r.buffer.size() - r.received);
-            std::memcpy(r.buffer.data() + r.received, b.data + taken_, n);
-            r.received += n;
-            taken_ += static_cast<std::uint32_t>(n);
-            if (taken_ == b.length) {
-                emptied = std::exchange(first_lease_, std::exchange(b.next, emptied));
-                taken_ = 0;
-                --leases_;
-            }
-        }
-        give_back(emptied);
-        return true;
+    if (waiting_ == 0) {
+        error_of(r) = error_;
+        return error_ != 0 || end_;
     }
-    error_of(r) = static_cast<std::uint8_t>(error_);
-    return error_ != 0 || end_;
+    if (r.leases) {
+        lend_waiting(static_cast<lease_read&>(r));
+    } else {
+        copy_waiting(static_cast<buffer_read&>(r));
+    }
+    return true;
+}
+
+void socket::copy_waiting(buffer_read& r) noexcept {
+    auto& io = home_.load(std::memory_order_relaxed)->io();
+    std::int32_t emptied = -1;
+    while (waiting_ != 0 && r.received < r.buffer.size()) {
+        pooled_buffer& b = io.buffer(first_waiting_);
+        const std::size_t n =
+            std::min<std::size_t>(b.length - taken_, r.buffer.size() - r.received);
+        std::memcpy(r.buffer.data() + r.received, b.data + taken_, n);
+        r.received += n;
+        taken_ += static_cast<std::uint32_t>(n);
+        if (taken_ == b.length) {
+            emptied = std::exchange(first_waiting_, std::exchange(b.next, emptied));
+            taken_ = 0;
+            --waiting_;
+        }
+    }
+    give_back(emptied);
+}
+
+/// The oldest buffer, or, where the home cannot do without it, a copy.
+void socket::lend_waiting(lease_read& r) noexcept {
+    shard& home = *home_.load(std::memory_order_relaxed);
+    const std::int32_t id = first_waiting_;
+    pooled_buffer& b = home.io().buffer(id);
+    const std::size_t n = b.length - taken_;
+    lent* const owner = &home == shard::this_thread() ? home.io().lend(id) : nullptr;
+    r.taken = owner != nullptr ? lease(b.data + taken_, n, owner) : copy_of(b.data + taken_, n);
+    if (r.taken.empty()) {
+        error_of(r) = ENOMEM;
+        return;
+    }
+    first_waiting_ = std::exchange(b.next, -1);
+    taken_ = 0;
+    --waiting_;
+    if (owner == nullptr) {
+        give_back(id);
+    }
 }
 
 /// Gives the home's buffers back that are linked from `first` on.
@@ -234,26 +283,58 @@ bool socket::read_now(socket_read& r) noexcept {
         error_of(r) = failure_closed;
         return true;
     }
-    const ::ssize_t n = ::recv(fd_, r.buffer.data(), r.buffer.size(), MSG_DONTWAIT);
-    const int error = errno;
+    const ::ssize_t n = receive_now(r);
     leave();
     if (n >= 0) {
-        took(r, static_cast<std::size_t>(n));
+        took(static_cast<std::size_t>(n));
         return true;
     }
-    if (error == EAGAIN || error == EINTR) {
+    if (n == -EAGAIN || n == -EINTR) {
         return false;
     }
-    error_ = error;
-    error_of(r) = static_cast<std::uint8_t>(error);
+    error_of(r) = static_cast<std::uint8_t>(-n);
+    error_ = n == -ENOMEM ? error_ : error_of(r);
     return true;
 }
 
+/// returns  bytes, or a negative errno
+::ssize_t socket::receive_now(socket_read& r) noexcept {
+    if (!r.leases) {
+        auto& into = static_cast<buffer_read&>(r);
+        const ::ssize_t n = ::recv(fd_, into.buffer.data(), into.buffer.size(), MSG_DONTWAIT);
+        into.received = static_cast<std::size_t>(std::max<::ssize_t>(n, 0));
+        return n < 0 ? -errno : n;
+    }
+    lent_block* const block = ringo::detail::take_large_block();
+    if (block == nullptr) {
+        return -ENOMEM;
+    }
+    const ::ssize_t n = ::recv(fd_, block->data(), block->capacity, MSG_DONTWAIT);
+    const int error = errno;
+    lease all(block->data(), static_cast<std::size_t>(std::max<::ssize_t>(n, 0)), block);
+    if (n <= 0) {
+        return n < 0 ? -error : 0;
+    }
+    // Who keeps a few bytes shall not keep a large block.
+    auto& into = static_cast<lease_read&>(r);
+    if (all.size() < bulk_bytes) {
+        into.taken = copy_of(all.data(), all.size());
+    }
+    if (into.taken.empty()) {
+        into.taken = std::move(all);
+    }
+    return n;
+}
+
 /// A read has received `n` bytes without pooled buffers.
-void socket::took(socket_read& r, std::size_t n) noexcept {
-    r.received = n;
+void socket::took(std::size_t n) noexcept {
     end_ = n == 0;
-    bulk_ = n >= bulk_bytes / 2;
+    if (n >= bulk_bytes) {
+        bulk_ = true;
+        small_ = 0;
+    } else if (bulk_ && ++small_ >= small_reads_max) {
+        bulk_ = false;
+    }
 }
 
 void socket::end_read(int error) noexcept {
@@ -280,10 +361,10 @@ void socket::receive() noexcept {
     }
     socket_read& r = *reader_;
     const bool pooled = io.has_multishot() && !is_unix_ && !std::exchange(starved_, false) &&
-                        !(bulk_ && r.buffer.size() >= bulk_bytes);
-    if (!pooled && !is_arm(r)) {
+                        !(bulk_ && is_large(r));
+    if (!pooled && !is_arm(r) && !r.leases) {
         direct_ = true;
-        io.start(r.direct);
+        io.start(static_cast<buffer_read&>(r).direct);
         return;
     }
     receiving_ = true;
@@ -297,7 +378,7 @@ void socket::offer() noexcept {
     socket_read& r = *reader_;
     bool done = false;
     if (!is_arm(r)) {
-        done = serve(r);
+        done = r.leases ? read_now(r) : serve(r);
     } else if (selection& s = *r.select; s.try_claim()) {
         done = read_now(r);
         s.decide(done ? &r : nullptr);
@@ -324,17 +405,17 @@ void socket::settle() noexcept {
 
 /// What had arrived and was not read is lost with the core.
 void socket::leave_home() noexcept {
-    if (leases_ != 0) {
-        drop_leases();
+    if (waiting_ != 0) {
+        drop_waiting();
         error_ = ECANCELED;
     }
     shard::here().remove_resident(*this);
     home_.store(nullptr, std::memory_order_release);
 }
 
-void socket::drop_leases() noexcept {
-    if (std::exchange(leases_, 0) != 0) {
-        give_back(first_lease_);
+void socket::drop_waiting() noexcept {
+    if (std::exchange(waiting_, 0) != 0) {
+        give_back(first_waiting_);
     }
     taken_ = 0;
 }
@@ -348,9 +429,9 @@ void socket::received(const io_completion& c) noexcept {
         receiving_ = c.more;
         if (c.buffer >= 0 && c.result > 0) {
             io.buffer(c.buffer).next = -1;
-            (leases_ == 0 ? first_lease_ : io.buffer(last_lease_).next) = c.buffer;
-            last_lease_ = c.buffer;
-            ++leases_;
+            (waiting_ == 0 ? first_waiting_ : io.buffer(last_waiting_).next) = c.buffer;
+            last_waiting_ = c.buffer;
+            ++waiting_;
         } else if (c.buffer >= 0) {
             io.give_back(c.buffer);
         }
@@ -359,11 +440,15 @@ void socket::received(const io_completion& c) noexcept {
         } else if (c.result == -ENOBUFS) {
             starved_ = true;
         } else if (c.result < 0 && c.result != -ECANCELED && c.result != -EINTR) {
-            error_ = -c.result;
+            error_ = static_cast<std::uint8_t>(-c.result);
+        }
+        if (c.buffer >= 0 && large_ && c.result >= static_cast<int>(bulk_bytes)) {
+            bulk_ = true;
+            small_ = 0;
         }
         if (reader_ != nullptr) {
             offer();
-        } else if (leases_ >= leases_max && c.more) {
+        } else if (c.more && (waiting_ >= waiting_max || bulk_)) {
             io.cancel(receive_);
         }
         if (!c.more) {
@@ -375,7 +460,7 @@ void socket::received(const io_completion& c) noexcept {
     }
 }
 
-void socket::direct_completed(socket_read& r, const io_completion& c) noexcept {
+void socket::direct_completed(buffer_read& r, const io_completion& c) noexcept {
     {
         const bias_guard guard(lock_);
         direct_ = false;
@@ -386,10 +471,11 @@ void socket::direct_completed(socket_read& r, const io_completion& c) noexcept {
         } else if (c.result == -ECANCELED) {
             end_read(context_failure(*r.self));
         } else if (c.result < 0) {
-            error_ = -c.result;
+            error_ = static_cast<std::uint8_t>(-c.result);
             end_read(error_);
         } else {
-            took(r, static_cast<std::size_t>(c.result));
+            r.received = static_cast<std::size_t>(c.result);
+            took(r.received);
             end_read(0);
         }
         settle();
@@ -403,9 +489,9 @@ void socket::stop_receiving() noexcept {
         if (home_.load(std::memory_order_relaxed) != shard::this_thread()) {
             return;  // it left its home while this was on its way
         }
-        drop_leases();
+        drop_waiting();
         if (direct_) {
-            shard::here().io().cancel(reader_->direct);
+            shard::here().io().cancel(static_cast<buffer_read*>(reader_)->direct);
         } else if (reader_ != nullptr) {
             end_read(failure_closed);
         }
@@ -421,9 +507,9 @@ void socket::core_ends() noexcept {
 
 // --- the operation ---
 
-socket_read::receive_operation::receive_operation(socket_read& r) noexcept
+buffer_read::receive_operation::receive_operation(buffer_read& r) noexcept
     : io_operation([](io_operation& op, const io_completion& c) noexcept {
-          socket_read& reader = static_cast<receive_operation&>(op).owner;
+          buffer_read& reader = static_cast<receive_operation&>(op).owner;
           reader.from->direct_completed(reader, c);
       }),
       owner(r) {
@@ -433,16 +519,16 @@ socket_read::receive_operation::receive_operation(socket_read& r) noexcept
     length = static_cast<std::uint32_t>(std::min<std::size_t>(r.buffer.size(), 1U << 30));
 }
 
-socket_read::socket_read(socket& s, std::span<std::byte> into) noexcept
-    : waiter(read_wait), from(&s), buffer(into), direct(*this) {}
+buffer_read::buffer_read(socket& s, std::span<std::byte> into) noexcept
+    : socket_read(s, false), buffer(into), direct(*this) {}
 
 void socket_read::release() noexcept { from->release(); }
 
 bias_lock* socket_read::lock() const noexcept { return &from->lock(); }
 
-bool socket_read::start() noexcept { return !buffer.empty() && from->read(*this); }
+bool socket_read::start() noexcept { return !takes_nothing(*this) && from->read(*this); }
 
-const ringo::detail::arm_type read_operation::arm{
+const ringo::detail::arm_type socket_read::arm{
     {"select", nullptr, nullptr, waker::select},
     [](wait& w) noexcept { return read_of(w).lock(); },
     [](wait& w, waiter*&) noexcept { return read_of(w).from->attempt_read(read_of(w)); },
@@ -450,6 +536,6 @@ const ringo::detail::arm_type read_operation::arm{
     [](wait& w) noexcept { read_of(w).from->withdraw_read(read_of(w)); },
 };
 
-void socket_read::raise() { raise_failure(*from, "read", self->error); }
+void socket_read::raise() { raise_failure(*from, leases ? "recv" : "read", self->error); }
 
 }  // namespace ringo::net::detail

@@ -8,6 +8,7 @@
 #include <ringo/detail/operation.hpp>
 #include <ringo/detail/waiter.hpp>
 #include <ringo/net/endpoint.hpp>
+#include <ringo/net/lease.hpp>
 #include <ringo/task.hpp>
 
 #include <cstddef>
@@ -30,8 +31,9 @@ extern const ringo::detail::wait_type close_wait;
 /// which need not be the reader's.
 class socket_read : public ringo::detail::waiter {
 public:
-    socket_read(socket& s, std::span<std::byte> into) noexcept;
-    socket_read(socket_read&& other) noexcept : socket_read(*other.from, other.buffer) {}
+    socket_read(socket& s, bool leases_buffers) noexcept
+        : waiter(read_wait), from(&s), leases(leases_buffers) {}
+    socket_read(socket_read&& other) noexcept : socket_read(*other.from, other.leases) {}
     ~socket_read() {
         if (keeps_socket) [[unlikely]] {
             release();
@@ -42,28 +44,54 @@ public:
     ringo::detail::bias_lock* lock() const noexcept;
     [[noreturn]] void raise();
 
+    static const ringo::detail::arm_type arm;
+
     socket* from;
-    std::span<std::byte> buffer;
-    std::size_t received = 0;
-    bool given_up = false;      // while the kernel receives into `buffer`
+    const bool leases;          // it is a lease_read, else a buffer_read
+    bool given_up = false;      // while the kernel receives into the buffer
     bool keeps_socket = false;  // leaves it when the conn may be gone
-    struct receive_operation : ringo::detail::io_operation {
-        explicit receive_operation(socket_read& r) noexcept;
-        socket_read& owner;
-    } direct;  // receives into `buffer`, where pooled buffers are not used
 
 private:
     void release() noexcept;
 };
 
-class read_operation : public ringo::detail::operation<read_operation, socket_read> {
+/// Fills a buffer.
+class buffer_read : public socket_read {
 public:
-    using operation::operation;
-    using socket_read::raise;
-    using socket_read::start;
-    std::size_t value() const noexcept { return received; }
+    buffer_read(socket& s, std::span<std::byte> into) noexcept;
+    buffer_read(buffer_read&& other) noexcept : buffer_read(*other.from, other.buffer) {}
 
-    static const ringo::detail::arm_type arm;
+    std::span<std::byte> buffer;
+    std::size_t received = 0;
+    struct receive_operation : ringo::detail::io_operation {
+        explicit receive_operation(buffer_read& r) noexcept;
+        buffer_read& owner;
+    } direct;  // receives into `buffer`, where pooled buffers are not used
+};
+
+/// Takes a buffer that has been filled.
+class lease_read : public socket_read {
+public:
+    explicit lease_read(socket& s) noexcept : socket_read(s, true) {}
+    lease_read(lease_read&& other) noexcept : lease_read(*other.from) {}
+
+    lease taken;
+};
+
+class read_operation : public ringo::detail::operation<read_operation, buffer_read> {
+public:
+    using buffer_read::raise;
+    using buffer_read::start;
+    using operation::operation;
+    std::size_t value() const noexcept { return received; }
+};
+
+class recv_operation : public ringo::detail::operation<recv_operation, lease_read> {
+public:
+    using lease_read::raise;
+    using lease_read::start;
+    using operation::operation;
+    lease value() noexcept { return std::move(taken); }
 };
 
 class write_poll;
@@ -144,6 +172,19 @@ public:
     /// cost     no allocation; no system call of its own while the connection is busy
     [[nodiscard]] detail::read_operation read(mutable_buffer buffer);
 
+    /// Waits for bytes, and takes some of them in a buffer of ringo's. So a connection that waits
+    /// owns no buffer. As an operand of select it takes them only once it has won.
+    ///
+    /// returns  1 byte to 32 KiB; an empty lease: the peer will send no more
+    /// throws   cancelled, deadline_exceeded: no byte was taken; errc::closed
+    /// panics   when another goroutine reads, or the same select twice
+    /// core     any; resumes on the same core
+    /// cost     no copy, and no system call of its own while the connection is busy. A core lends
+    ///          half of its 256 buffers of 4 KiB at most, so that it can always receive: beyond
+    ///          these, where bytes come in bulk, on Unix sockets and on old kernels a lease has
+    ///          memory of its own. It never waits for others to be returned.
+    [[nodiscard]] detail::recv_operation recv();
+
     /// Fills the buffer.
     ///
     /// throws   errc::end_of_stream when the peer ends before; cancelled, deadline_exceeded: with
@@ -184,8 +225,10 @@ public:
     /// The descriptor, for options that have no name here; -1 when closed.
     [[nodiscard]] int descriptor() const noexcept;
 
-    /// For ringo's own parts.
+    // For ringo's own parts.
+    explicit conn(detail::socket& owned) noexcept : socket_(&owned) {}
     detail::socket* socket() const noexcept { return socket_; }
+    detail::socket* release() && noexcept { return std::exchange(socket_, nullptr); }
 
 private:
     detail::socket& open_socket(const char* operation) const;
