@@ -289,6 +289,69 @@ TEST_CASE("handlers_that_do_not_end_are_cancelled_when_the_drain_is_over") {
     });
 }
 
+TEST_CASE("a_shielded_handler_ends_with_its_connection_when_the_drain_is_over") {
+    const no_descriptor_leaks check;
+    run([]() -> task<> {
+        std::atomic<bool> serving = false;
+        server s(listen_on_cores("127.0.0.1:0"),
+                 [&](conn c) -> task<> {
+                     serving = true;
+                     const std::string text(100'000, 'x');
+                     std::error_code end;
+                     while (!end) {  // to a peer that never reads
+                         const auto r = co_await as_result(ringo::shield(c.write(text)));
+                         end = r ? std::error_code() : r.error();
+                     }
+                     CHECK(end == std::errc::broken_pipe);
+                 },
+                 {.drain = 1ms});
+        const conn client = co_await dial(s.where);
+        co_await until([&] { return serving.load(); });
+        CHECK((co_await s.end()).code == std::errc::operation_canceled);
+    });
+}
+
+TEST_CASE("no_more_connections_are_served_at_a_time_than_allowed") {
+    const no_descriptor_leaks check;
+    run([]() -> task<> {
+        static constexpr int most = 3;
+        static constexpr int many = 40;
+        std::atomic<int> serving = 0;
+        std::atomic<int> served = 0;
+        std::atomic<int> highest = 0;
+        server s(listen_on_cores("127.0.0.1:0"),
+                 [&](conn c) -> task<> {
+                     const int now = ++serving;
+                     for (int seen = highest; seen < now;) {
+                         highest.compare_exchange_weak(seen, now);
+                     }
+                     co_await echo_to_the_end(std::move(c));
+                     --serving;
+                     ++served;
+                 },
+                 {.connections_max = most});
+        std::vector<ringo::join_handle<std::string>> clients;
+        for (int i = 0; i < many; ++i) {
+            clients.push_back(spawn(ask, s.where, "question " + std::to_string(i)));
+        }
+        for (int i = 0; i < many; ++i) {
+            CHECK(co_await clients[static_cast<std::size_t>(i)] == "question " + std::to_string(i));
+        }
+        co_await until([&] { return served == many; });
+        CHECK(highest <= most);
+
+        // Those that wait for room are refused when it ends.
+        std::vector<conn> idle;
+        for (int i = 0; i < 2 * most; ++i) {
+            idle.push_back(co_await dial(s.where));
+        }
+        co_await until([&] { return serving == most; });
+        co_await s.end();
+        CHECK(serving == 0);
+        CHECK(served >= many + most);
+    });
+}
+
 TEST_CASE("a_server_past_its_deadline_drains_and_says_so") {
     const no_descriptor_leaks check;
     run([]() -> task<> {

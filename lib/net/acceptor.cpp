@@ -265,7 +265,7 @@ void acceptor::accepted(const io_completion& c) noexcept {
                 ::close(c.result);
             } else {
                 ready_.push_back(c.result);
-                if (ready_.size() >= waiting_max) {
+                if (ready_.size() >= ahead_max_) {
                     shard::here().io().cancel(io_);
                 }
             }

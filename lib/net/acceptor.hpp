@@ -30,6 +30,9 @@ public:
     void release() noexcept;
     const endpoint& local() const noexcept { return local_; }
 
+    /// How many connections are accepted before anybody wants them; before the first accept.
+    void accept_ahead(std::size_t most) noexcept { ahead_max_ = most; }
+
     // under the line's lock
     bool attempt(socket_accept& a) noexcept;
     void enlist(socket_accept& a) noexcept;
@@ -37,8 +40,6 @@ public:
     accept_line line;
 
 private:
-    static constexpr std::size_t waiting_max = 128;  // descriptors that nobody has taken
-
     struct accept_io : ringo::detail::io_operation {
         explicit accept_io(acceptor& a) noexcept;
         acceptor& owner;
@@ -71,6 +72,7 @@ private:
     // fixed after start
     const int fd_;
     const endpoint local_;
+    std::size_t ahead_max_ = 128;
 
     // any core
     std::atomic<std::uint32_t> references_{1};  // the listener, errands, the kernel's operation

@@ -1,19 +1,23 @@
 #include <ringo/net/serve.hpp>
 
+#include "acceptor.hpp"
 #include "socket.hpp"
 
 #include "../context.hpp"
 #include "../shard.hpp"
 
 #include <ringo/context.hpp>
+#include <ringo/detail/launch.hpp>
 #include <ringo/go.hpp>
 #include <ringo/result.hpp>
+#include <ringo/semaphore.hpp>
 
 #include <algorithm>
 #include <exception>
 #include <memory>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <sys/socket.h>
 
@@ -24,44 +28,21 @@ namespace {
 using ringo::detail::wait;
 using ringo::detail::wake;
 
+class served_connection;
+
 /// The connections that one core serves. core: that one
 /// Lifetime: shared with each of them, as the end of a run destroys them in any order.
 class live_connections {
 public:
-    explicit live_connections(shared_handler h) : handler(std::move(h)) {}
+    live_connections(shared_handler h, std::shared_ptr<semaphore> limit)
+        : handler(std::move(h)), limit_(std::move(limit)) {}
 
-    /// A connection's place among them, for as long as its handler runs.
-    class membership {
-    public:
-        membership(live_connections& all, socket& s) noexcept : all_(all), socket_(s) {
-            socket_.retain();
-            next_ = all_.first_;
-            link_ = &all_.first_;
-            if (next_ != nullptr) {
-                next_->link_ = &next_;
-            }
-            all_.first_ = this;
+    /// Waits until there may be one more.
+    task<> wait_for_room() {
+        if (limit_ != nullptr) {
+            room_.push_back(co_await limit_->acquire());
         }
-        membership(const membership&) = delete;
-        membership& operator=(const membership&) = delete;
-        ~membership() {
-            *link_ = next_;
-            if (next_ != nullptr) {
-                next_->link_ = link_;
-            }
-            socket_.release();
-            if (all_.first_ == nullptr && all_.waiting_ != nullptr) {
-                wake(*std::exchange(all_.waiting_, nullptr)->self);
-            }
-        }
-
-    private:
-        friend class live_connections;
-        live_connections& all_;
-        socket& socket_;
-        membership* next_;
-        membership** link_;
-    };
+    }
 
     /// Waits until there are none.
     class empty_operation : public ringo::detail::operation<empty_operation> {
@@ -90,39 +71,143 @@ public:
 
     empty_operation empty() noexcept { return empty_operation(*this); }
 
-    const shared_handler handler;
+    /// takes    SHUT_RD, SHUT_RDWR
+    void shut_down(int how) noexcept;
 
-    void end_reading() noexcept {
-        for (membership* m = first_; m != nullptr; m = m->next_) {
-            m->socket_.shutdown(SHUT_RD);
+    void retain() noexcept { ++owners_; }
+    void release() noexcept {
+        if (--owners_ == 0) {
+            delete this;
         }
     }
 
+    const shared_handler handler;
+
 private:
-    membership* first_ = nullptr;
+    friend class served_connection;
+
+    std::uint32_t owners_ = 1;
+    served_connection* first_ = nullptr;
     empty_operation* waiting_ = nullptr;
+    std::shared_ptr<semaphore> limit_;
+    std::vector<permit> room_;  // one for each connection
 };
 
-task<> serve_one(std::shared_ptr<live_connections> all, conn c) {
-    const live_connections::membership member(*all, *c.socket());
-    try {
-        co_await all->handler.call(all->handler.object.get(), std::move(c));
-    } catch (const cancelled&) {
-        // By the end of the drain; or by its own hand, which ends this connection alone.
-    } catch (const deadline_exceeded&) {
+/// What the goroutine of a connection runs. It is among `all` for as long as its handler runs.
+/// There may be many that do nothing else than wait, so no frame of its own around the handler.
+class served_connection {
+public:
+    served_connection(live_connections& all, conn c) noexcept
+        : all_(all), socket_(*std::move(c).release()) {
+        all_.retain();
+    }
+    served_connection(const served_connection&) = delete;
+    served_connection& operator=(const served_connection&) = delete;
+    ~served_connection() {
+        if (link_ != nullptr) {
+            leave();
+        } else {
+            const conn never_served(socket_);
+        }
+        if (!all_.room_.empty()) {
+            all_.room_.pop_back();
+        }
+        all_.release();
+    }
+
+    task<> operator()() {
+        socket_.retain();
+        next_ = all_.first_;
+        link_ = &all_.first_;
+        if (next_ != nullptr) {
+            next_->link_ = &next_;
+        }
+        all_.first_ = this;
+        return all_.handler.call(all_.handler.object.get(), conn(socket_));
+    }
+
+private:
+    friend class live_connections;
+
+    void leave() noexcept {
+        *link_ = next_;
+        if (next_ != nullptr) {
+            next_->link_ = link_;
+        }
+        socket_.release();
+        if (all_.first_ == nullptr && all_.waiting_ != nullptr) {
+            wake(*std::exchange(all_.waiting_, nullptr)->self);
+        }
+    }
+
+    live_connections& all_;
+    socket& socket_;
+    served_connection* next_ = nullptr;
+    served_connection** link_ = nullptr;  // set when the connection is the handler's
+};
+
+void live_connections::shut_down(int how) noexcept {
+    for (served_connection* c = first_; c != nullptr; c = c->next_) {
+        c->socket_.shutdown(how);
     }
 }
 
+/// A connection's goroutine. It may end by `cancelled`: by the end of the drain; or by its own
+/// hand, which ends this connection alone.
+class serving : public ringo::detail::goroutine {
+public:
+    using goroutine::goroutine;
+
+    static void deliver(serving& self) noexcept {
+        const std::exception_ptr& error = self.root.result.error();
+        if (error && !is_cancellation(error)) {
+            ringo::detail::check_detached(self, error);
+        }
+        self.type->destroy(self);
+    }
+
+    ringo::detail::task_awaiter<void> root{nullptr};
+
+private:
+    static bool is_cancellation(const std::exception_ptr& error) noexcept {
+        try {
+            std::rethrow_exception(error);
+        } catch (const ringo::cancelled&) {
+            return true;
+        } catch (const ringo::deadline_exceeded&) {
+            return true;
+        } catch (...) {
+            return false;
+        }
+    }
+};
+
+void start(live_connections& all, conn c, const context& under) {
+    using block = ringo::detail::launch_block<serving, served_connection>;
+    const place here = place().with(under);
+    ringo::detail::start_at(*new block(all, std::move(c)), here.core, here.context.get());
+}
+
 /// One core's part: returns when it is cancelled and its handlers have ended.
-task<> serve_here(listener l, shared_handler handler, serve_options o, cancel_scope& accepting) {
-    const auto all = std::make_shared<live_connections>(std::move(handler));
+task<> serve_here(listener l, shared_handler handler, std::shared_ptr<semaphore> limit,
+                  serve_options o, cancel_scope& accepting) {
+    struct release {
+        void operator()(live_connections* l) const noexcept { l->release(); }
+    };
+    const std::unique_ptr<live_connections, release> all(
+        new live_connections(std::move(handler), std::move(limit)));
     const context outside(ringo::detail::without_cancel(*this_context().node()));
     cancel_scope handlers = with_cancel(outside);
     std::exception_ptr failure;
+    if (o.connections_max != 0) {
+        l.acceptor()->accept_ahead(0);
+    }
     try {
         while (true) {
             conn c = co_await l.accept();
-            go(with(handlers), serve_one, all, std::move(c));
+            // Not before: a core that waits to accept must not keep others from serving.
+            co_await all->wait_for_room();
+            start(*all, std::move(c), handlers);
         }
     } catch (const cancelled&) {
     } catch (const deadline_exceeded&) {
@@ -133,10 +218,11 @@ task<> serve_here(listener l, shared_handler handler, serve_options o, cancel_sc
     l.close();
     // A handler that was started a moment ago counts from its first step on; it is ahead of us.
     co_await within(outside, yield());
-    all->end_reading();
+    all->shut_down(SHUT_RD);
     auto drained = co_await as_result(within(with_timeout(outside, o.drain), all->empty()));
     if (!drained) {
         handlers.cancel();
+        all->shut_down(SHUT_RDWR);  // for those that are shielded
         co_await within(outside, all->empty());
     }
     if (failure) {
@@ -152,10 +238,14 @@ task<> serve_all(std::vector<listener> listeners, shared_handler handler, serve_
                                 "serve: no listener");
     }
     cancel_scope accepting = with_cancel(this_context());
+    std::shared_ptr<semaphore> limit;
+    if (o.connections_max != 0) {
+        limit = std::make_shared<semaphore>(static_cast<std::ptrdiff_t>(o.connections_max));
+    }
     std::vector<join_handle<void>> parts;
     for (std::size_t i = 0; i < listeners.size(); ++i) {
         parts.push_back(spawn(on(i % cores()).with(accepting), serve_here, std::move(listeners[i]),
-                              handler, o, std::ref(accepting)));
+                              handler, limit, o, std::ref(accepting)));
     }
     std::exception_ptr failure;
     for (join_handle<void>& part : parts) {

@@ -86,6 +86,9 @@ public:
     /// Where it listens; with the port that was chosen for port 0.
     [[nodiscard]] endpoint local() const;
 
+    /// For ringo's own parts.
+    detail::acceptor* acceptor() const noexcept { return acceptor_; }
+
 private:
     detail::acceptor* acceptor_ = nullptr;
 };

@@ -7,6 +7,7 @@
 #include <ringo/task.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,6 +20,9 @@ namespace ringo::net {
 struct serve_options {
     std::chrono::milliseconds drain{5000};  // for handlers to end by themselves, when cancelled
     int backlog = 4096;
+    // Served at a time, by all cores; 0: any number. When it is reached, accepting pauses. Each
+    // core may by then have accepted one or a few more, which wait.
+    std::size_t connections_max = 0;
 };
 
 namespace detail {
@@ -52,7 +56,8 @@ std::vector<listener> listen_on_cores(std::string_view address, listen_options o
 ///
 /// When cancelled, it drains: it stops accepting, ends the reading side of each connection, so
 /// that a handler reads what has arrived and then the end of the stream, waits until the handlers
-/// have ended, for at most `drain`, then cancels those that are left, and waits for them.
+/// have ended, for at most `drain`, then cancels those that are left, ends their connections, and
+/// waits for them.
 ///
 /// takes    an address as `listen` does; a handler that all cores may call at once, copied (with
 ///          g++ 12, name a closure that captures by value more than plain data: see README)
