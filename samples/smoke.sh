@@ -331,5 +331,32 @@ smoke_pg_query() {
     server=
 }
 
+# start_server PROGRAM ARGUMENT...: sets address, and reads what it says from descriptor 3.
+start_server() {
+    local line
+    work=${work:-$(mktemp -d)}
+    mkfifo "$work/said"
+    env --default-signal=INT "$@" >"$work/said" &
+    server=$!
+    exec 3<"$work/said"
+    read -r -t 10 line <&3 || die "the server did not start"
+    address=${line#listening }
+    address=${address%%[, ]*}
+    [[ $line == listening\ * && $address == 127.0.0.1:* ]] || die "it said: $line"
+}
+
+# Ctrl-C drains it.
+stop_server() {
+    local line status=0
+    kill -INT "$server"
+    while read -r -t 10 line <&3; do :; done
+    wait "$server" || status=$?
+    server=
+    [[ $status -eq 0 ]] || die "the server exited with $status after SIGINT"
+}
+
+# A case that is long has a file of its own.
+more=$(dirname "$0")/smoke/$name.sh
+[[ ! -f $more ]] || source "$more"
 [[ $(type -t "smoke_$name") == function ]] || die "no such case"
 "smoke_$name"
