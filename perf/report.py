@@ -44,7 +44,7 @@ def rows_of(results):
 
 
 def picture_of(row):
-    if row.group == "churn" or row.group.startswith("echo"):
+    if row.group in ("churn", "http") or row.group.startswith("echo"):
         return "network"
     return "compiling" if row.group == "compile" else "concurrency"
 

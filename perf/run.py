@@ -20,6 +20,7 @@ import time
 
 import compiling
 import echo
+import hello
 import network
 import report
 import systems
@@ -64,7 +65,7 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    everything = {**workloads.GROUPS, **network.GROUPS, **compiling.GROUPS}
+    everything = {**workloads.GROUPS, **network.GROUPS, **hello.GROUPS, **compiling.GROUPS}
     groups = [group for group in everything if re.search(arguments.only, group)]
     if not groups:
         sys.exit(f"no group matches {arguments.only}; there are: {', '.join(everything)}")
@@ -76,7 +77,7 @@ def main():
     start = time.monotonic()
     samples = []
     for group in groups:
-        module = next(m for m in (workloads, network, compiling) if group in m.GROUPS)
+        module = next(m for m in (workloads, network, hello, compiling) if group in m.GROUPS)
         samples += module.measure(group, chosen, arguments.turns, arguments.quick)
     results = {
         "machine": echo.machine(),

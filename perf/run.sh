@@ -18,6 +18,7 @@ if [[ " $* " != *" --no-install "* ]]; then
         peer librust-tokio-dev librust-tokio-util-dev
         peer libboost1.81-dev
         peer libuv1-dev
+        peer wrk node-llhttp  # nginx only where it is: its package starts a server
     fi
 fi
 exec python3 perf/run.py "$@"

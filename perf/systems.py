@@ -13,8 +13,10 @@ BUILD = ROOT / "build" / "perf"
 ringo_build = BUILD / "ringo"
 
 # program(group) gives the command that takes COUNT and ROUNDS, or None; server is the command of
-# an echo server, or None; headers are what a user of all of it includes, and the options that find it.
-System = collections.namedtuple("System", "name version program server headers", defaults=[None])
+# an echo server, or None; headers are what a user of all of it includes, and the options that find it;
+# http is the command of a server that says hello, as perf/hello.py takes it, or None.
+System = collections.namedtuple("System", "name version program server headers http",
+                                defaults=[None, None])
 
 
 class Skip(Exception):
@@ -63,7 +65,8 @@ def ringo(name="ringo", source=ROOT, build=None, groups=()):
     build = build or ringo_build
     if groups is not None:
         programs = [f"perf/perf_{group}" for group in groups]
-        servers = ["samples/echo_server", "perf/echo_client", "perf/echo_epoll", "perf/echo_uring"]
+        servers = ["samples/echo_server", "perf/echo_client", "perf/echo_epoll", "perf/echo_uring",
+                   "samples/http_server"]
         build_ringo(source, build, programs + servers)
 
     def program(group):
@@ -72,9 +75,13 @@ def ringo(name="ringo", source=ROOT, build=None, groups=()):
 
     cxx = f"built in {build}" if groups is None else run([compiler(), "--version"]).splitlines()[0]
     revision = run(["git", "describe", "--always", "--dirty"], cwd=ROOT) if source == ROOT else name
-    server = [build / "samples" / "echo_server", "127.0.0.1:0"]
-    return System(name, f"{revision}, {cxx}", program, server if server[0].exists() else None,
-                  (["ringo/ringo.hpp"], ["-I", source / "include"]))
+
+    def sample(server):
+        path = build / "samples" / server
+        return [path, "127.0.0.1:0"] if path.exists() else None
+
+    return System(name, f"{revision}, {cxx}", program, sample("echo_server"),
+                  (["ringo/ringo.hpp"], ["-I", source / "include"]), sample("http_server"))
 
 
 def older_ringo(revision, groups):
@@ -103,7 +110,7 @@ def go():
     need("go")
     path = BUILD / "go" / "peer"
     run(["go", "build", "-o", path, "."], cwd=ROOT / "perf" / "vs" / "go")
-    return peer("Go", run(["go", "version"]), path)
+    return peer("Go", run(["go", "version"]), path)._replace(http=[path, "http", "127.0.0.1:0"])
 
 
 def tokio():
@@ -150,5 +157,11 @@ def c_uring():
     return echo_only("C io_uring", version, ringo_build / "perf" / "echo_uring")
 
 
+def nginx():
+    need("wrk")
+    version = run([shutil.which("nginx") or "/usr/sbin/nginx", "-v"]).rpartition("/")[2]
+    return System("nginx", version, lambda group: None, None, http=["nginx"])
+
+
 PEERS = {"go": go, "tokio": tokio, "asio": asio, "libuv": libuv, "c_epoll": c_epoll,
-         "c_uring": c_uring}
+         "c_uring": c_uring, "nginx": nginx}

@@ -2,6 +2,7 @@
 //
 //	go run ./perf/vs/go GROUP [COUNT] [ROUNDS]
 //	go run ./perf/vs/go echo HOST:PORT
+//	go run ./perf/vs/go http HOST:PORT
 package main
 
 import (
@@ -31,11 +32,13 @@ var groups = map[string]func(count, rounds int){
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: GROUP [COUNT] [ROUNDS] | echo HOST:PORT")
+		fmt.Fprintln(os.Stderr, "usage: GROUP [COUNT] [ROUNDS] | echo HOST:PORT | http HOST:PORT")
 		os.Exit(2)
 	}
 	if os.Args[1] == "echo" {
 		echo(os.Args[2])
+	} else if os.Args[1] == "http" {
+		hello(os.Args[2])
 	} else if group := groups[os.Args[1]]; group != nil {
 		runtime.GOMAXPROCS(1)
 		group(argument(2, 100000), argument(3, 3))
