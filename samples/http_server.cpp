@@ -17,7 +17,6 @@
 #include <ringo/time.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -41,6 +40,7 @@ namespace net = ringo::net;
 using ringo::task;
 using namespace std::chrono_literals;
 
+constexpr net::serve_options options{.connections_max = 10'000};
 constexpr auto idle_time_max = 60s;             // between requests
 constexpr auto request_time_max = 10s;          // from a request's first byte to its last
 constexpr auto write_time_max = 30s;            // for a client to take what is written at once
@@ -77,20 +77,19 @@ public:
     visit(net::conn c, const site& s) : conn_(std::move(c)), site_(s) {}
 
     task<> serve() {
-        std::array<char, 8192> in;
         while (open_) {
-            const std::size_t n = co_await receive(in);
-            if (n == 0) {
-                co_return co_await flush();
-            }
-            std::string_view unread(in.data(), n);
-            while (open_ && !unread.empty()) {
-                unread.remove_prefix(request_.feed(unread));
-                if (request_.refusal() != 0) {
-                    refuse(request_.refusal());
-                } else if (request_.complete()) {
-                    co_await answer();
+            if (net::lease got = co_await receive()) {
+                std::string_view unread = got.text();
+                while (open_ && !unread.empty()) {
+                    unread.remove_prefix(request_.feed(unread));
+                    if (request_.refusal() != 0) {
+                        refuse(request_.refusal());
+                    } else if (request_.complete()) {
+                        co_await answer();
+                    }
                 }
+            } else {
+                co_return co_await flush();
             }
             co_await flush();
         }
@@ -98,21 +97,21 @@ public:
     }
 
 private:
-    /// Waits for bytes; 0: there will be none, or they come too slowly.
-    task<std::size_t> receive(ringo::mutable_buffer in) {
+    /// Waits for bytes; an empty lease: there will be none, or they come too slowly.
+    task<net::lease> receive() {
         const bool idle = request_.idle();
         if (!idle && !request_end_) {
             request_end_ = ringo::clock::now() + request_time_max;
         }
         const auto wait = idle ? idle_time_max : *request_end_ - ringo::clock::now();
         try {
-            co_return co_await ringo::timeout(wait, conn_.read(in));
+            co_return co_await ringo::timeout(wait, conn_.recv());
         } catch (const ringo::deadline_exceeded&) {
         }
         if (!idle) {
             refuse(408);
         }
-        co_return 0;
+        co_return net::lease();
     }
 
     task<> answer() {
@@ -198,14 +197,14 @@ private:
     // the client has a moment to read it and to close.
     task<> take_leave() {
         conn_.close_write();
-        std::array<char, 4096> rest;
         const auto drop_rest = [&]() -> task<> {
-            std::size_t dropped = 0;
-            while (const std::size_t n = co_await conn_.read(rest)) {
-                dropped += n;
-                if (dropped > 1 << 20) {
-                    co_return;
+            constexpr std::size_t dropped_max = 1 << 20;
+            for (std::size_t dropped = 0; dropped < dropped_max;) {
+                const net::lease rest = co_await conn_.recv();
+                if (!rest) {
+                    break;
                 }
+                dropped += rest.size();
             }
         };
         co_await ringo::timeout(2s, drop_rest());
@@ -239,7 +238,7 @@ task<int> co_main(const site& s) {
     const auto interrupted = ringo::os::signal_context({SIGINT, SIGTERM});
     const auto handler = [&s](net::conn c) { return receive_visitor(std::move(c), s); };
     try {
-        co_await ringo::within(interrupted, net::serve(std::move(listeners), handler));
+        co_await ringo::within(interrupted, net::serve(std::move(listeners), handler, options));
     } catch (const ringo::cancelled&) {
         std::puts("drained");
     }
