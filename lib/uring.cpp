@@ -316,6 +316,9 @@ void uring::prepare(io_uring_sqe& sqe, const io_operation& op) noexcept {
         case io_code::send:
             io_uring_prep_send(&sqe, op.fd, op.address, op.length, MSG_NOSIGNAL);
             return;
+        case io_code::send_message:
+            io_uring_prep_sendmsg(&sqe, op.fd, static_cast<msghdr*>(op.address), MSG_NOSIGNAL);
+            return;
         case io_code::accept:
             io_uring_prep_accept(&sqe, op.fd, nullptr, nullptr, SOCK_CLOEXEC);
             return;

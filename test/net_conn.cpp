@@ -689,6 +689,84 @@ TEST_CASE("writing_to_a_peer_that_is_gone_is_an_error_and_no_signal") {
     });
 }
 
+TEST_CASE("several_buffers_are_written_as_one") {
+    const no_descriptor_leaks check;
+    for (const std::string& where : {std::string("127.0.0.1:0"), test::unix_address("gather")}) {
+        run([&where]() -> task<> {
+            connection both = co_await connect(where);
+            const std::string body = patterned(1000);
+            const std::string nothing;
+            co_await both.client.write("head ", nothing, body, std::string(" tail"));
+            co_await both.client.write(nothing, nothing);
+            const ringo::const_buffer parts[] = {"one ", nothing, "two ", "three"};
+            CHECK(co_await both.client.write_some(parts) == 13);
+            CHECK(co_await both.client.write_some(std::span(parts).first(0)) == 0);
+            co_await both.client.write(std::span(parts).last(1));
+            both.client.close_write();
+            CHECK(co_await read_all(both.server) == "head " + body + " tailone two threethree");
+        });
+    }
+}
+
+TEST_CASE("many_large_buffers_are_written_whole_to_a_slow_reader") {
+    const no_descriptor_leaks check;
+    run([]() -> task<> {
+        connection both = co_await connect();
+        const std::string all = patterned(6'000'000);
+        std::vector<ringo::const_buffer> parts;
+        std::size_t used = 0;
+        for (std::size_t size = 0; used < all.size(); size = size * 3 / 2 + 1) {
+            const std::size_t n = std::min(size, all.size() - used);
+            parts.emplace_back(all.data() + used, n);
+            used += n;
+        }
+        REQUIRE(parts.size() > 16);
+        auto writer = spawn(on(other_core()), [&]() -> task<> {
+            co_await both.client.write(std::span<const ringo::const_buffer>(parts));
+            both.client.close_write();
+        });
+        CHECK(co_await read_pattern(both.server, all.size(), 10'000) == all.size());
+        co_await writer;
+    });
+}
+
+TEST_CASE("a_cancelled_write_of_several_buffers_says_how_far_it_got") {
+    run([]() -> task<> {
+        connection both = co_await connect();
+        const std::string text = patterned(30'000'000);
+        const std::string_view view = text;
+        auto writer = spawn([&]() -> task<failure> {
+            const ringo::const_buffer parts[] = {view.substr(0, 10), view.substr(10, 20'000'000),
+                                                 view.substr(20'000'010)};
+            co_return co_await failure_of(both.client.write(parts));
+        });
+        co_await until([&] { return is_full(both.client); });
+        writer.cancel();
+        const failure f = co_await writer;
+        CHECK(f.code == std::errc::operation_canceled);
+        both.client.close_write();
+        CHECK(co_await read_all(both.server) == text.substr(0, f.bytes));
+    });
+}
+
+TEST_CASE("a_write_of_several_buffers_wins_and_loses_in_a_select") {
+    run([]() -> task<> {
+        connection both = co_await connect();
+        const std::string large(10'000'000, 'x');
+        const ringo::const_buffer parts[] = {"ab", large};
+        std::size_t written = 0;
+        while (true) {
+            auto r = co_await ringo::select(both.client.write_some(parts), ringo::sleep(1ms));
+            if (r.index() == 1) {
+                break;
+            }
+            written += std::get<0>(r);
+        }
+        both.client.close_write();
+        CHECK((co_await read_all(both.server)).size() == written);
+    });
+}
+
 // --- the pooled buffers ---
 
 TEST_CASE("connections_that_nobody_reads_do_not_starve_the_others") {

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <system_error>
+#include <vector>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -82,6 +83,32 @@ task<> conn::write(const_buffer data) {
             throw deadline_exceeded("write", done);
         }
     }
+}
+
+detail::gather_operation conn::write_some(std::span<const const_buffer> parts) {
+    return {open_socket("conn: write to one that is not connected"), parts, 0};
+}
+
+task<> conn::write(std::span<const const_buffer> parts) {
+    std::size_t all = 0;
+    for (const const_buffer& part : parts) {
+        all += part.bytes().size();
+    }
+    detail::socket& s = open_socket("conn: write to one that is not connected");
+    std::size_t done = 0;
+    while (done < all) {
+        try {
+            done += co_await detail::gather_operation(s, parts, done);
+        } catch (const cancelled& e) {
+            throw cancelled("write", done);
+        } catch (const deadline_exceeded& e) {
+            throw deadline_exceeded("write", done);
+        }
+    }
+}
+
+task<> conn::write_parts(std::vector<const_buffer> parts) {
+    co_await write(std::span<const const_buffer>(parts));
 }
 
 void conn::close_write() {

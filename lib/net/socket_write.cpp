@@ -10,10 +10,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 namespace ringo::net::detail {
 
@@ -71,6 +73,33 @@ socket_write::send_operation::send_operation(socket_write& w) noexcept
 socket_write::socket_write(socket& s, std::span<const std::byte> what) noexcept
     : waiter(write_wait), to(&s), data(what), send(*this) {}
 
+// `data` is the first part that there is, so that an empty one means that all is empty.
+gather_write::gather_write(socket& s, std::span<const const_buffer> what, std::size_t skip) noexcept
+    : socket_write(s, {}), parts(what), skipped(skip) {
+    static_assert(sizeof(header_) == sizeof(msghdr) && sizeof(vector_[0]) == sizeof(iovec));
+    auto* const vector = reinterpret_cast<iovec*>(vector_);
+    std::size_t n = 0;
+    for (const const_buffer& part : parts) {
+        const std::size_t left_out = std::min(skip, part.bytes().size());
+        skip -= left_out;
+        const auto rest = part.bytes().subspan(left_out);
+        if (rest.empty()) {
+            continue;
+        }
+        data = n == 0 ? rest : data;
+        new (&vector[n++]) iovec{const_cast<std::byte*>(rest.data()), rest.size()};
+        if (n == parts_max) {
+            break;
+        }
+    }
+    auto* const header = new (&header_) msghdr{};
+    header->msg_iov = vector;
+    header->msg_iovlen = n;
+    gathers = true;
+    send.code = io_code::send_message;
+    send.address = header;
+}
+
 bool socket_write::start() noexcept {
     if (data.empty()) {
         return false;
@@ -92,8 +121,10 @@ bool socket_write::write_now() noexcept {
         error_of(*this) = failure_closed;
         return true;
     }
+    constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
     const ::ssize_t n =
-        ::send(to->descriptor(), data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        gathers ? ::sendmsg(to->descriptor(), static_cast<const msghdr*>(send.address), flags)
+                : ::send(to->descriptor(), data.data(), data.size(), flags);
     const int error = errno;
     to->leave();
     if (n >= 0) {
@@ -166,15 +197,18 @@ void withdraw_write(wait& w) noexcept {
     }
 }
 
-}  // namespace
-
-const ringo::detail::arm_type write_operation::arm{
+constexpr ringo::detail::arm_type write_arm{
     {"select", nullptr, nullptr, waker::select},
     [](wait&) noexcept -> bias_lock* { return nullptr; },
     [](wait& w, waiter*&) noexcept { return write_of(w).write_now(); },
     &enlist_write,
     &withdraw_write,
 };
+
+}  // namespace
+
+const ringo::detail::arm_type write_operation::arm = write_arm;
+const ringo::detail::arm_type gather_operation::arm = write_arm;
 
 void socket_write::raise() { raise_failure(*to, "write", self->error); }
 

@@ -12,6 +12,7 @@ enum class io_code : std::uint8_t {
     receive,            // fd, address, length
     receive_multishot,  // fd; each completion brings a pooled buffer
     send,               // fd, address, length; never raises SIGPIPE
+    send_message,       // fd, address: a msghdr; never raises SIGPIPE
     accept,             // fd; the new descriptor is close-on-exec
     accept_multishot,   // fd; a completion per connection
     connect,            // fd, address, length

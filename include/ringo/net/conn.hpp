@@ -13,7 +13,9 @@
 
 #include <cstddef>
 #include <span>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace ringo::net {
 
@@ -108,6 +110,7 @@ public:
 
     socket* to;
     std::span<const std::byte> data;
+    bool gathers = false;  // it is a gather_write
     std::size_t sent = 0;
     write_poll* polled = nullptr;          // as an arm: tells when the socket takes something
     ringo::detail::shard* home = nullptr;  // whose kernel sends
@@ -118,6 +121,36 @@ public:
 };
 
 class write_operation : public ringo::detail::operation<write_operation, socket_write> {
+public:
+    using operation::operation;
+    using socket_write::raise;
+    using socket_write::start;
+    std::size_t value() const noexcept { return sent; }
+
+    static const ringo::detail::arm_type arm;
+};
+
+/// Writes several buffers at once, from `skip` bytes on.
+class gather_write : public socket_write {
+public:
+    gather_write(socket& s, std::span<const const_buffer> what, std::size_t skip) noexcept;
+    gather_write(gather_write&& other) noexcept
+        : gather_write(*other.to, other.parts, other.skipped) {}
+
+    std::span<const const_buffer> parts;
+    std::size_t skipped;
+
+private:
+    static constexpr std::size_t parts_max = 16;  // in one step
+    struct alignas(void*) opaque {
+        std::byte bytes[56];
+    } header_;  // a msghdr
+    struct alignas(void*) opaque_part {
+        std::byte bytes[16];
+    } vector_[parts_max];  // iovecs
+};
+
+class gather_operation : public ringo::detail::operation<gather_operation, gather_write> {
 public:
     using operation::operation;
     using socket_write::raise;
@@ -199,10 +232,22 @@ public:
     /// cancel   the buffer must live until the operation returns, as for all of these
     [[nodiscard]] detail::write_operation write_some(const_buffer data);
 
+    /// ... of several buffers, one behind the other; 16 at most are looked at. They must live until
+    /// it returns, and so must what lists them.
+    [[nodiscard]] detail::gather_operation write_some(std::span<const const_buffer> parts);
+
     /// Writes all of it.
     ///
     /// throws   as write_some; cancelled, deadline_exceeded: `bytes()` says how far it got
     [[nodiscard]] task<> write(const_buffer data);
+    /// ... of several buffers, one behind the other, without copying them together:
+    /// `co_await c.write(head, body)`. What a span lists must live until it returns, too.
+    template <class... More>
+        requires(sizeof...(More) > 0 && (std::is_convertible_v<const More&, const_buffer> && ...))
+    [[nodiscard]] task<> write(const_buffer first, const More&... more) {
+        return write_parts({first, more...});
+    }
+    [[nodiscard]] task<> write(std::span<const const_buffer> parts);
 
     /// Tells the peer that no more will come. Reading goes on.
     void close_write();
@@ -232,6 +277,7 @@ public:
 
 private:
     detail::socket& open_socket(const char* operation) const;
+    task<> write_parts(std::vector<const_buffer> parts);
     void set(const char* what, int level, int option, int value);
 
     detail::socket* socket_ = nullptr;
