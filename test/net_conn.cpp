@@ -205,6 +205,54 @@ TEST_CASE("options_reach_the_socket") {
     });
 }
 
+template <class Option>
+void check_option(conn& c, Option o, Option expected) {
+    CAPTURE(ringo::net::detail::text_of(Option::name));
+    c.set(o);
+    CHECK(c.get<Option>() == expected.value);
+}
+
+TEST_CASE("options_have_types") {
+    namespace net = ringo::net;
+    run([]() -> task<> {
+        connection both = co_await connect();
+        conn& c = both.client;
+        CHECK(c.get<net::no_delay>());
+        CHECK(c.get<net::linger>() < 0s);
+        check_option<net::no_delay>(c, {false}, {false});
+        check_option<net::quick_ack>(c, {false}, {false});
+        check_option<net::keep_alive>(c, {true}, {true});
+        check_option<net::keep_alive_idle>(c, {7s}, {7s});
+        check_option<net::keep_alive_interval>(c, {3s}, {3s});
+        check_option<net::keep_alive_count>(c, {4}, {4});
+        check_option<net::user_timeout>(c, {1500ms}, {1500ms});
+        check_option<net::linger>(c, {0s}, {0s});
+        check_option<net::linger>(c, {-1s}, {-1s});
+        check_option<net::send_buffer>(c, {10'000}, {20'000});
+        check_option<net::receive_buffer>(c, {10'000}, {20'000});
+    });
+}
+
+TEST_CASE("a_refused_option_names_itself_and_both_ends") {
+    namespace net = ringo::net;
+    run([]() -> task<> {
+        connection both = co_await connect();
+        failure f = co_await failure_of([](conn& c) -> task<> {
+            c.set(net::keep_alive_count{-1});
+            co_return;
+        }(both.client));
+        CHECK(f.code == std::errc::invalid_argument);
+        CHECK(test::contains(f.text, "set keep_alive_count " + both.client.local().to_string()));
+        co_await both.client.close();
+        f = co_await failure_of([](conn& c) -> task<> {
+            static_cast<void>(c.get<net::linger>());
+            co_return;
+        }(both.client));
+        CHECK(f.code == errc::closed);
+        CHECK(test::contains(f.text, "get linger"));
+    });
+}
+
 TEST_CASE("fifty_megabytes_in_both_directions_at_once") {
     const no_descriptor_leaks check;
     static constexpr std::size_t size = 50'000'000;

@@ -153,6 +153,21 @@ TEST_CASE("every_address_takes_both_families") {
     });
 }
 
+TEST_CASE("options_of_a_listener_reach_what_it_accepts") {
+    const no_descriptor_leaks check;
+    const listener six = listen("[::]:0", {.v6_only = true});
+    const std::string four = "127.0.0.1:" + std::to_string(six.local().port());
+    const listener both = listen(four);  // free, for the other one leaves IPv4 alone
+    run([]() -> task<> {
+        listener l = listen("127.0.0.1:0", {.receive_buffer = 30'000, .send_buffer = 20'000});
+        auto client = spawn([to = l.local()] { return ringo::net::dial(to); });
+        const conn c = co_await l.accept();
+        CHECK(c.get<ringo::net::receive_buffer>() == 60'000);
+        CHECK(c.get<ringo::net::send_buffer>() == 40'000);
+        co_await client;
+    });
+}
+
 TEST_CASE("an_address_is_free_again_when_its_listener_is_gone") {
     const no_descriptor_leaks check;
     run([]() -> task<> {

@@ -6,5 +6,6 @@
 #include <ringo/net/endpoint.hpp>
 #include <ringo/net/lease.hpp>
 #include <ringo/net/listener.hpp>
+#include <ringo/net/options.hpp>
 #include <ringo/net/resolve.hpp>
 #include <ringo/net/serve.hpp>

@@ -7,12 +7,9 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <system_error>
 #include <vector>
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 namespace ringo::net {
@@ -130,29 +127,41 @@ endpoint conn::remote() const {
 
 int conn::descriptor() const noexcept { return is_open() ? socket_->descriptor() : -1; }
 
-void conn::set(const char* what, int level, int option, int value) {
-    detail::socket& s = open_socket("conn: option of one that is not connected");
+namespace {
+
+/// Has `call` done to the descriptor; it returns an errno.
+template <class F>
+void with_descriptor(detail::socket& s, const char* verb, detail::option_name name, F call) {
     if (!s.enter()) {
-        throw std::system_error(errc::closed, what);
+        throw std::system_error(errc::closed, fmt::format("{} {}", verb, detail::text_of(name)));
     }
-    const int failed = ::setsockopt(s.descriptor(), level, option, &value, sizeof value);
-    const int error = errno;
+    const int error = call(s.descriptor());
     s.leave();
-    if (failed != 0) {
-        throw std::system_error(error, std::system_category(), what);
+    if (error != 0) {
+        throw std::system_error(error, std::system_category(),
+                                fmt::format("{} {} {}->{}", verb, detail::text_of(name),
+                                            s.local().to_string(), s.remote().to_string()));
     }
 }
 
+}  // namespace
+
+void conn::set_option(detail::option_name name, std::int64_t value) {
+    with_descriptor(open_socket("conn: option of one that is not connected"), "set", name,
+                    [=](int fd) { return detail::set_option(fd, name, value); });
+}
+
+std::int64_t conn::get_option(detail::option_name name) const {
+    std::int64_t value = 0;
+    with_descriptor(open_socket("conn: option of one that is not connected"), "get", name,
+                    [&](int fd) { return detail::get_option(fd, name, value); });
+    return value;
+}
+
 void conn::set_no_delay(bool on) {
-    if (local().is_unix()) {
-        return;  // never delays
+    if (!local().is_unix()) {
+        set(no_delay{on});
     }
-    set("set_no_delay", IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
 }
-void conn::set_keep_alive(bool on) { set("set_keep_alive", SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0); }
-void conn::set_receive_buffer(int bytes) {
-    set("set_receive_buffer", SOL_SOCKET, SO_RCVBUF, bytes);
-}
-void conn::set_send_buffer(int bytes) { set("set_send_buffer", SOL_SOCKET, SO_SNDBUF, bytes); }
 
 }  // namespace ringo::net

@@ -80,18 +80,29 @@ listener listen(const endpoint& where, const listen_options& o) {
     if (fd.get() < 0) {
         fail(name, errno);
     }
-    if (!where.is_unix()) {
-        // What is accepted inherits no-delay.
-        if (!switch_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1) ||
-            !switch_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1) ||
-            (o.reuse_port && !switch_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1))) {
-            fail(name, errno);
+    const auto set = [&](const char* option, int level, int number, int value) {
+        if (!switch_option(fd.get(), level, number, value)) {
+            const int error = errno;
+            fail(fmt::format("{}: {}", name, option), error);
         }
+    };
+    if (!where.is_unix()) {
+        set("reuse_address", SOL_SOCKET, SO_REUSEADDR, 1);
+        set("no_delay", IPPROTO_TCP, TCP_NODELAY, 1);  // what is accepted inherits it
     }
     if (where.family() == AF_INET6) {
         const bool every = IN6_IS_ADDR_UNSPECIFIED(
             &reinterpret_cast<const sockaddr_in6*>(where.address())->sin6_addr);
-        switch_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, every ? 0 : 1);
+        switch_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, every && !o.v6_only ? 0 : 1);
+    }
+    if (o.reuse_port && !where.is_unix()) {
+        set("reuse_port", SOL_SOCKET, SO_REUSEPORT, 1);
+    }
+    if (o.receive_buffer != 0) {
+        set("receive_buffer", SOL_SOCKET, SO_RCVBUF, o.receive_buffer);
+    }
+    if (o.send_buffer != 0) {
+        set("send_buffer", SOL_SOCKET, SO_SNDBUF, o.send_buffer);
     }
     if (!bind_to(fd.get(), where) &&
         !(errno == EADDRINUSE && remove_stale(where) && bind_to(fd.get(), where))) {

@@ -9,9 +9,11 @@
 #include <ringo/detail/waiter.hpp>
 #include <ringo/net/endpoint.hpp>
 #include <ringo/net/lease.hpp>
+#include <ringo/net/options.hpp>
 #include <ringo/task.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -260,12 +262,25 @@ public:
     [[nodiscard]] endpoint local() const;
     [[nodiscard]] endpoint remote() const;
 
-    /// Whether small writes wait to be sent together (off from the start, as in Go).
+    /// Sets an option (options.hpp): `c.set(net::keep_alive{true})`.
+    ///
+    /// throws   std::system_error that names the option and both ends
+    template <class Option>
+    void set(Option o) {
+        set_option(Option::name, detail::count_of(o.value));
+    }
+    /// ... and tells it: `c.get<net::send_buffer>()`.
+    template <class Option>
+    [[nodiscard]] typename Option::value_type get() const {
+        return static_cast<typename Option::value_type>(get_option(Option::name));
+    }
+
+    /// As set(no_delay{on}); nothing on a Unix socket, which never delays.
     void set_no_delay(bool on);
-    void set_keep_alive(bool on);
+    void set_keep_alive(bool on) { set(keep_alive{on}); }
     /// takes    bytes, of the kernel's buffers
-    void set_receive_buffer(int bytes);
-    void set_send_buffer(int bytes);
+    void set_receive_buffer(int bytes) { set(receive_buffer{bytes}); }
+    void set_send_buffer(int bytes) { set(send_buffer{bytes}); }
 
     /// The descriptor, for options that have no name here; -1 when closed.
     [[nodiscard]] int descriptor() const noexcept;
@@ -278,7 +293,8 @@ public:
 private:
     detail::socket& open_socket(const char* operation) const;
     task<> write_parts(std::vector<const_buffer> parts);
-    void set(const char* what, int level, int option, int value);
+    void set_option(detail::option_name name, std::int64_t value);
+    std::int64_t get_option(detail::option_name name) const;
 
     detail::socket* socket_ = nullptr;
 };

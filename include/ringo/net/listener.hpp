@@ -56,6 +56,11 @@ public:
 struct listen_options {
     int backlog = 4096;       // connections that wait to be accepted; the kernel caps it
     bool reuse_port = false;  // several listeners share the address
+    // Whether [::] leaves IPv4 alone, which otherwise it takes too.
+    bool v6_only = false;
+    // Bytes of the kernel's buffers, for what is accepted; 0: the system's choice.
+    int receive_buffer = 0;
+    int send_buffer = 0;
 };
 
 /// A listening socket. Its destructor closes it and what nobody has accepted.
