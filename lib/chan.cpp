@@ -76,8 +76,8 @@ void chan_core::abandon() noexcept {
     {
         const bias_guard guard(lock);
         // Who waits now waits for ever, or until it is cancelled. Go would let it leak as well.
-        orphaned_ = !receivers.empty() || !senders.empty();
-        if (orphaned_) {
+        if (!receivers.empty() || !senders.empty()) {
+            orphaned_.store(true, std::memory_order_relaxed);
             return;
         }
     }
@@ -108,7 +108,8 @@ bool chan_core::withdraw(wait& w, wait_list chan_core::*list) noexcept {
             return false;
         }
         (c.*list).remove(self);
-        if (!c.orphaned_ || !c.receivers.empty() || !c.senders.empty()) {
+        if (!c.orphaned_.load(std::memory_order_relaxed) || !c.receivers.empty() ||
+            !c.senders.empty()) {
             return true;
         }
     }
@@ -131,7 +132,16 @@ void chan_core::cancel_send(wait& w) noexcept {
     }
 }
 
-const wait_type recv_wait{"chan receive", &chan_core::cancel_receive};
-const wait_type send_wait{"chan send", &chan_core::cancel_send};
+void chan_core::describe(const wait& w, wait_state& s) noexcept {
+    if (s.looks_for_leaks) {
+        const chan_core* const c = static_cast<const chan_waiter&>(w).on;
+        s.forever = c == nullptr || c->orphaned_.load(std::memory_order_relaxed);
+    }
+}
+
+const wait_type recv_wait{"chan receive", &chan_core::cancel_receive, nullptr, waker::goroutine,
+                          &chan_core::describe};
+const wait_type send_wait{"chan send", &chan_core::cancel_send, nullptr, waker::goroutine,
+                          &chan_core::describe};
 
 }  // namespace ringo::detail

@@ -439,7 +439,7 @@ void rebinding::undo() noexcept {
         unbind(g);
         g.shielded = was_shielded_;
         detail::bind(g, *outer_);
-        --outer_->members;
+            --outer_->members;
     }
 }
 
@@ -573,8 +573,8 @@ cancel_scope with_deadline(const context& parent, time_point t) {
     return cancel_scope(std::move(node));
 }
 
-place place::with(const ringo::context& ctx) const {
-    place p = *this;
+place place::with(const ringo::context& ctx, detail::call_site at) const {
+    place p = detail::placed(*this, at);
     p.context = ctx.node();
     return p;
 }

@@ -32,20 +32,31 @@ constexpr const char* no_core =
 
 }  // namespace
 
-void start_here(goroutine& g) {
+void start_here(goroutine& g, call_site made) {
     shard& here = here_or(no_core);
+    set_made(g, made);
     g.core = here.tag;
     g.id = here.next_id();
     here.count_started();
     if (g.is_joinable) {
         static_cast<joinable_base&>(g).arrive(here);
     }
-    bind(g, here.current != nullptr ? *here.current->bound : *here.root_scope);
+    if (const goroutine* const by = here.current; by != nullptr) [[likely]] {
+        g.made_by = by->id;
+        bind(g, *by->bound);
+    } else {
+        bind(g, *here.root_scope);
+    }
     here.make_ready(g);
 }
 
-void start_at(goroutine& g, int core, context_node* ctx) {
+void start_at(goroutine& g, int core, context_node* ctx, call_site made) {
+    if (core == place::here && ctx == nullptr) {
+        start_here(g, made);
+        return;
+    }
     shard& here = here_or(no_core);
+    note_made(g, here, made);
     cores_state& all = here.all;
     if (core >= 0 && static_cast<std::size_t>(core) >= all.size()) {
         panic("go: on(core) names a core that does not exist");
@@ -102,6 +113,8 @@ void check_detached(goroutine& g, const std::exception_ptr& error) noexcept {
         panic_unless_cancelled(g, error);
     }
 }
+
+void fail_detached(goroutine& g) noexcept { check_detached(g, std::current_exception()); }
 
 // --- joining ---
 

@@ -93,6 +93,7 @@ void group::start(member_base& m, const place& where) {
         panic("task_group go: called outside a runtime's cores");
     }
     bool starts = false;
+    note_made(m, *here, where.made);
     m.at = where.core == place::here ? here->index : where.core;
     if (m.at >= 0 && static_cast<std::size_t>(m.at) >= here->all.size()) {
         panic("task_group go: on(core) names a core that does not exist");
@@ -148,6 +149,7 @@ void group::launch(member_base& m) noexcept {
 
 void group::start_kept(std::span<member_base* const> all) noexcept {
     shard& here = shard::here();
+    const call_site made = here.current->frame.promise().where;  // who makes them waits for them
     running_ = all.size();
     std::uint32_t position = 0;
     scope* under = nullptr;
@@ -155,6 +157,7 @@ void group::start_kept(std::span<member_base* const> all) noexcept {
         m->in = this;
         m->position = position++;
         m->next_kept = std::exchange(kept_, m);
+        note_made(*m, here, made);
         m->id = here.next_id();
         m->core = here.tag;
         here.count_started();

@@ -16,7 +16,8 @@ void withdraw(wait& w) noexcept {
 
 }  // namespace
 
-const wait_type lock_wait{"mutex lock", &cancel};
+const wait_type lock_wait{"mutex lock", &cancel, nullptr, waker::goroutine,
+                          [](const wait&, wait_state& s) noexcept { s.name = "mutex"; }};
 
 const arm_type lock_operation::arm = make_arm(&withdraw);
 

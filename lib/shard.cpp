@@ -35,6 +35,7 @@ constexpr std::uint32_t busy_turns_max = 1024;
 }  // namespace
 
 void shard::turn(std::int64_t until_ns) noexcept {
+    tick = ticks_of(kernel_->coarse_ns());
     if (shuffled_ == nullptr) [[likely]] {
         run_ready();
         run_inbox();
@@ -59,8 +60,8 @@ inline void shard::resume(goroutine& g) noexcept {
     current = &g;
     if (can_resume(g)) [[likely]] {
         do {
-            g.frame.resume();
-        } while (resuming);
+            frame.resume();
+        } while (frame);
     }
     if (g.finished) [[unlikely]] {
         end(g);
@@ -109,20 +110,20 @@ bool shard::takes_inbox() noexcept {
 
 /// False: there is nothing to resume, and the goroutine is finished.
 bool shard::can_resume(goroutine& g) noexcept {
-    resuming = true;
     if (abandoning_) [[unlikely]] {
         destroy_frames(g);
-    } else if (g.frame) [[likely]] {
+    } else if (has_started(g)) [[likely]] {
+        frame = g.frame;
         return true;
     } else {
         try {
             g.type->start(g);
+            frame = g.frame;
             return true;
         } catch (...) {
             g.type->fail(g);
         }
     }
-    resuming = false;
     g.finished = true;
     return false;
 }
@@ -165,13 +166,14 @@ bool shard::try_hold() noexcept {
 // Innermost first, so that a long chain of callers takes no stack.
 void shard::destroy_frames(goroutine& g) noexcept {
     g.abandoned = true;
-    frame_handle frame = std::exchange(g.frame, nullptr);
-    while (frame) {
-        const frame_handle caller = frame.promise().caller;
-        frame.promise().slot->callee = nullptr;
-        frame.destroy();
-        frame = caller;
+    frame_handle in = g.frame;
+    while (!call_site::is_site(in.address())) {
+        const frame_handle caller = in.promise().caller;
+        in.promise().slot->callee = nullptr;
+        in.destroy();
+        in = caller;
     }
+    g.frame = in;
 }
 
 void shard::heard_from_outside(const goroutine& g) noexcept {

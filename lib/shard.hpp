@@ -20,6 +20,18 @@ class cores_state;
 class resident;
 struct scope;
 
+/// Of times, as goroutine::parked_at has them: 4.2 ms each, so they come round after 208 days.
+inline constexpr unsigned tick_bits = 22;
+inline std::uint32_t ticks_of(std::int64_t ns) noexcept {
+    return static_cast<std::uint32_t>(ns >> tick_bits);
+}
+
+/// Who made a new goroutine, and where.
+inline void note_made(goroutine& g, const core_state& here, call_site made) noexcept {
+    set_made(g, made);
+    g.made_by = here.current != nullptr ? here.current->id : 0;
+}
+
 class shard : public core_state {
 public:
     shard(cores_state& all, std::uint16_t number, std::unique_ptr<kernel> k);

@@ -50,7 +50,10 @@ const arm_type sleep_operation::arm{
     {"select", nullptr, &fire_timer, waker::select}, &no_lock, &not_yet, &add_timer, &remove_timer,
 };
 
-const wait_type sleep_wait{"sleep", &cancel_sleep, &end_sleep};
+const wait_type sleep_wait{"sleep", &cancel_sleep, &end_sleep, waker::goroutine,
+                           [](const wait& w, wait_state& s) noexcept {
+                               s.until_ns = static_cast<const sleep_operation&>(w).deadline_ns;
+                           }};
 
 std::int64_t now_ns() noexcept {
     const shard* const here = shard::this_thread();

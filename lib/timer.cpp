@@ -324,8 +324,9 @@ namespace {
 /// A goroutine that has yet to be started.
 class unstarted {
 public:
-    explicit unstarted(goroutine& g) noexcept : g_(&g) {}
-    unstarted(unstarted&& other) noexcept : g_(std::exchange(other.g_, nullptr)) {}
+    unstarted(goroutine& g, call_site made) noexcept : g_(&g), made_(made) {}
+    unstarted(unstarted&& other) noexcept
+        : g_(std::exchange(other.g_, nullptr)), made_(other.made_) {}
     unstarted& operator=(unstarted&&) = delete;
     ~unstarted() {
         if (g_ != nullptr) {
@@ -333,11 +334,12 @@ public:
         }
     }
     void start(const context& under) {
-        start_at(*std::exchange(g_, nullptr), place::here, under.node().get());
+        start_at(*std::exchange(g_, nullptr), place::here, under.node().get(), made_);
     }
 
 private:
     goroutine* g_;
+    call_site made_;
 };
 
 task<> start_at_end_of(context ctx, call_claim claim, unstarted f) {
@@ -363,12 +365,13 @@ context until_run_ends(const context& ctx) {
 
 }  // namespace
 
-context_func start_when_ended(const context& ctx, goroutine& f) {
+context_func start_when_ended(const context& ctx, goroutine& f, call_site made) {
     if (shard::this_thread() == nullptr) {
         panic("after_func: called outside a runtime's cores");
     }
     auto claim = std::make_shared<std::atomic<bool>>(false);
-    auto waiting = spawn(with(until_run_ends(ctx)), start_at_end_of, ctx, claim, unstarted(f));
+    auto waiting =
+        spawn(with(until_run_ends(ctx), made), start_at_end_of, ctx, claim, unstarted(f, made));
     return context_func(ctx, std::move(claim), std::move(waiting));
 }
 

@@ -2,7 +2,8 @@
 
 namespace ringo::detail {
 
-const wait_type wait_group_wait{"wait_group wait", &gate_waiter::cancel};
+const wait_type wait_group_wait{"wait_group wait", &gate_waiter::cancel, nullptr, waker::goroutine,
+                                [](const wait&, wait_state& s) noexcept { s.name = "wait_group"; }};
 
 void panic_negative_wait_group() noexcept { panic("wait_group: negative counter"); }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ringo/detail/bias_lock.hpp>
+#include <ringo/detail/call_site.hpp>
 #include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/waiter.hpp>
 #include <ringo/mutex.hpp>
@@ -40,8 +41,9 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> h) noexcept {
-        return suspend(*h.promise().self, erase(h));
+    bool await_suspend(std::coroutine_handle<Promise> h,
+                       call_site where = call_site::current()) noexcept {
+        return suspend(*this_core_state->current, erase(h, where));
     }
     void await_resume();
     [[noreturn]] void raise();

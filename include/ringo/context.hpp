@@ -1,7 +1,9 @@
 // context: cancellation, deadlines and values, inherited from goroutine to goroutine.
 #pragma once
 
+#include <ringo/detail/call_site.hpp>
 #include <ringo/detail/context_ref.hpp>
+#include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/operation.hpp>
 #include <ringo/error.hpp>
 #include <ringo/go.hpp>
@@ -156,7 +158,10 @@ template <class Key, class Value>
 }
 
 /// For `go` and `spawn`: here, under `ctx`.
-[[nodiscard]] inline place with(const context& ctx) { return place().with(ctx); }
+[[nodiscard]] inline place with(const context& ctx,
+                                detail::call_site at = detail::call_site::current()) {
+    return place().with(ctx, at);
+}
 
 namespace detail {
 
@@ -189,17 +194,9 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> h) {
-        rebinding_.bind(*h.promise().self, make_());
-        if (inner_.await_ready()) {
-            return false;
-        }
-        if constexpr (std::is_void_v<decltype(inner_.await_suspend(h))>) {
-            inner_.await_suspend(h);
-            return true;
-        } else {
-            return inner_.await_suspend(h);
-        }
+    bool await_suspend(std::coroutine_handle<Promise> h, call_site where = call_site::current()) {
+        rebinding_.bind(*this_core_state->current, make_());
+        return !inner_.await_ready() && suspend(inner_, h, where);
     }
     decltype(auto) await_resume() {
         // After the inner one, which may have bound the goroutine again.

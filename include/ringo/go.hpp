@@ -1,6 +1,7 @@
 // Goroutines: start one, wait for one, choose where it runs.
 #pragma once
 
+#include <ringo/detail/call_site.hpp>
 #include <ringo/detail/context_ref.hpp>
 #include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/joinable.hpp>
@@ -25,19 +26,23 @@ public:
     place() noexcept = default;
 
     /// The same place, under `ctx` instead of the starter's context.
-    [[nodiscard]] place with(const context& ctx) const;
+    [[nodiscard]] place with(const context& ctx,
+                             detail::call_site at = detail::call_site::current()) const;
 
     static constexpr int here = -1;
     static constexpr int idle_core = -2;
 
     int core = here;
-    detail::context_ref context;  // empty: the starter's
+    detail::context_ref context;                            // empty: the starter's
+    detail::call_site made = detail::call_site::unknown();  // where it is given
 };
 
 /// takes    the core's number, from 0
 /// panics   in `go` and `spawn`, when there is no such core
-[[nodiscard]] inline place on(std::size_t core) noexcept {
+[[nodiscard]] inline place on(std::size_t core,
+                              detail::call_site at = detail::call_site::current()) noexcept {
     place p;
+    p.made = at;
     p.core = core < 65536 ? static_cast<int>(core) : 65536;
     return p;
 }
@@ -48,7 +53,10 @@ struct anywhere_t {
         p.core = place::idle_core;
         return p;
     }
-    [[nodiscard]] place with(const context& ctx) const { return place(*this).with(ctx); }
+    [[nodiscard]] place with(const context& ctx,
+                             detail::call_site at = detail::call_site::current()) const {
+        return place(*this).with(ctx, at);
+    }
 };
 /// Any core that is idle may take the goroutine, until its first step.
 inline constexpr anywhere_t anywhere;
@@ -58,6 +66,72 @@ namespace detail {
 template <class P>
 concept placement = std::convertible_to < const std::remove_cvref_t<P>
 &, place > ;
+
+/// The place, with where it is used unless that is known.
+inline place placed(place p, call_site made = call_site::unknown()) noexcept {
+    if (!p.made) {
+        p.made = made;
+    }
+    return p;
+}
+
+/// `go` of what is not a variable, with the place of the call as long as the arguments are few:
+/// after a pack of arguments there can be no default argument. Self has `start(made, f, args...)`
+/// and `start_at(place, f, args...)`.
+template <class Self>
+class starts {
+public:
+    template <class F>
+        requires(!placement<F>)
+    void go(F&& f, call_site made = call_site::current()) {
+        self().start(made, std::forward<F>(f));
+    }
+    template <class F, class A>
+        requires(!placement<F>)
+    void go(F&& f, A&& a, call_site made = call_site::current()) {
+        self().start(made, std::forward<F>(f), std::forward<A>(a));
+    }
+    template <class F, class A, class B>
+        requires(!placement<F>)
+    void go(F&& f, A&& a, B&& b, call_site made = call_site::current()) {
+        self().start(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
+    }
+    template <class F, class A, class B, class C>
+        requires(!placement<F>)
+    void go(F&& f, A&& a, B&& b, C&& c, call_site made = call_site::current()) {
+        self().start(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
+                     std::forward<C>(c));
+    }
+    template <class F, class A, class B, class C, class D, class... More>
+        requires(!placement<F>)
+    void go(F&& f, A&& a, B&& b, C&& c, D&& d, More&&... more) {
+        self().start(call_site::unknown(), std::forward<F>(f), std::forward<A>(a),
+                     std::forward<B>(b), std::forward<C>(c), std::forward<D>(d),
+                     std::forward<More>(more)...);
+    }
+    template <placement Place, class F>
+    void go(const Place& where, F&& f, call_site made = call_site::current()) {
+        self().start_at(placed(where, made), std::forward<F>(f));
+    }
+    template <placement Place, class F, class A, class... More>
+    void go(const Place& where, F&& f, A&& a, More&&... more) {
+        self().start_at(placed(where), std::forward<F>(f), std::forward<A>(a),
+                        std::forward<More>(more)...);
+    }
+
+private:
+    Self& self() noexcept { return static_cast<Self&>(*this); }
+};
+
+template <class F, class... Args>
+void go_here(call_site made, F&& f, Args&&... args) {
+    start_here(launch<detached>(std::forward<F>(f), std::forward<Args>(args)...), made);
+}
+template <class F, class... Args>
+void go_at(const place& p, F&& f, Args&&... args) {
+    start_at(launch<detached>(std::forward<F>(f), std::forward<Args>(args)...), p.core,
+             p.context.get(), p.made);
+}
 
 }  // namespace detail
 
@@ -72,18 +146,43 @@ concept placement = std::convertible_to < const std::remove_cvref_t<P>
 /// core     any; without a place it stays on the starter's
 /// cost     a pooled block and the task's pooled frame
 /// follows  Go spec, "Go statements"
-template <class F, class... Args>
+template <class F>
     requires(!detail::placement<F>)
-void go(F&& f, Args&&... args) {
-    detail::start_here(
-        detail::launch<detail::detached>(std::forward<F>(f), std::forward<Args>(args)...));
+void go(F&& f, detail::call_site made = detail::call_site::current()) {
+    detail::go_here(made, std::forward<F>(f));
 }
-template <detail::placement Place, class F, class... Args>
-void go(const Place& where, F&& f, Args&&... args) {
-    const place p = where;
-    detail::start_at(
-        detail::launch<detail::detached>(std::forward<F>(f), std::forward<Args>(args)...), p.core,
-        p.context.get());
+template <class F, class A>
+    requires(!detail::placement<F>)
+void go(F&& f, A&& a, detail::call_site made = detail::call_site::current()) {
+    detail::go_here(made, std::forward<F>(f), std::forward<A>(a));
+}
+template <class F, class A, class B>
+    requires(!detail::placement<F>)
+void go(F&& f, A&& a, B&& b, detail::call_site made = detail::call_site::current()) {
+    detail::go_here(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
+}
+template <class F, class A, class B, class C>
+    requires(!detail::placement<F>)
+void go(F&& f, A&& a, B&& b, C&& c, detail::call_site made = detail::call_site::current()) {
+    detail::go_here(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
+                    std::forward<C>(c));
+}
+// With more arguments the place of the call is not known.
+template <class F, class A, class B, class C, class D, class... More>
+    requires(!detail::placement<F>)
+void go(F&& f, A&& a, B&& b, C&& c, D&& d, More&&... more) {
+    detail::go_here(detail::call_site::unknown(), std::forward<F>(f), std::forward<A>(a),
+                    std::forward<B>(b), std::forward<C>(c), std::forward<D>(d),
+                    std::forward<More>(more)...);
+}
+template <detail::placement Place, class F>
+void go(const Place& where, F&& f, detail::call_site made = detail::call_site::current()) {
+    detail::go_at(detail::placed(where, made), std::forward<F>(f));
+}
+template <detail::placement Place, class F, class A, class... More>
+void go(const Place& where, F&& f, A&& a, More&&... more) {
+    detail::go_at(detail::placed(where), std::forward<F>(f), std::forward<A>(a),
+                  std::forward<More>(more)...);
 }
 
 template <class T>
@@ -160,24 +259,65 @@ private:
     detail::joinable_ref<T> state_;
 };
 
+namespace detail {
+
+template <class F, class... Args>
+auto spawn_here(call_site made, F&& f, Args&&... args) {
+    auto& g = launch<joinable>(std::forward<F>(f), std::forward<Args>(args)...);
+    join_handle handle(&g);
+    start_here(g, made);
+    return handle;
+}
+template <class F, class... Args>
+auto spawn_at(const place& p, F&& f, Args&&... args) {
+    auto& g = launch<joinable>(std::forward<F>(f), std::forward<Args>(args)...);
+    join_handle handle(&g);
+    start_at(g, p.core, p.context.get(), p.made);
+    return handle;
+}
+
+}  // namespace detail
+
 /// Starts a goroutine that can be joined; otherwise as `go`.
 ///
 /// returns  the handle to await; an exception that leaves the goroutine is rethrown there
-template <class F, class... Args>
+template <class F>
     requires(!detail::placement<F>)
-auto spawn(F&& f, Args&&... args) {
-    auto& g = detail::launch<detail::joinable>(std::forward<F>(f), std::forward<Args>(args)...);
-    join_handle handle(&g);
-    detail::start_here(g);
-    return handle;
+auto spawn(F&& f, detail::call_site made = detail::call_site::current()) {
+    return detail::spawn_here(made, std::forward<F>(f));
 }
-template <detail::placement Place, class F, class... Args>
-auto spawn(const Place& where, F&& f, Args&&... args) {
-    const place p = where;
-    auto& g = detail::launch<detail::joinable>(std::forward<F>(f), std::forward<Args>(args)...);
-    join_handle handle(&g);
-    detail::start_at(g, p.core, p.context.get());
-    return handle;
+template <class F, class A>
+    requires(!detail::placement<F>)
+auto spawn(F&& f, A&& a, detail::call_site made = detail::call_site::current()) {
+    return detail::spawn_here(made, std::forward<F>(f), std::forward<A>(a));
+}
+template <class F, class A, class B>
+    requires(!detail::placement<F>)
+auto spawn(F&& f, A&& a, B&& b, detail::call_site made = detail::call_site::current()) {
+    return detail::spawn_here(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
+}
+template <class F, class A, class B, class C>
+    requires(!detail::placement<F>)
+auto spawn(F&& f, A&& a, B&& b, C&& c, detail::call_site made = detail::call_site::current()) {
+    return detail::spawn_here(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
+                              std::forward<C>(c));
+}
+// With more arguments the place of the call is not known.
+template <class F, class A, class B, class C, class D, class... More>
+    requires(!detail::placement<F>)
+auto spawn(F&& f, A&& a, B&& b, C&& c, D&& d, More&&... more) {
+    return detail::spawn_here(detail::call_site::unknown(), std::forward<F>(f), std::forward<A>(a),
+                              std::forward<B>(b), std::forward<C>(c), std::forward<D>(d),
+                              std::forward<More>(more)...);
+}
+template <detail::placement Place, class F>
+auto spawn(const Place& where, F&& f, detail::call_site made = detail::call_site::current()) {
+    return detail::spawn_at(detail::placed(where, made), std::forward<F>(f));
+}
+template <detail::placement Place, class F, class A, class... More>
+auto spawn(const Place& where, F&& f, A&& a, More&&... more) {
+    return detail::spawn_at(detail::placed(where), std::forward<F>(f), std::forward<A>(a),
+                            std::forward<More>(more)...);
 }
 
 namespace detail {
@@ -194,15 +334,16 @@ public:
         return false;
     }
     template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> h) noexcept {
-        goroutine& g = *h.promise().self;
+    bool await_suspend(std::coroutine_handle<Promise> h,
+                       call_site where = call_site::current()) noexcept {
+        core_state& here = *this_core_state;
+        goroutine& g = *here.current;
         if (g.cancelled) [[unlikely]] {
             cancelled_ = &g;
             return false;
         }
-        g.frame = erase(h);
-        core_state& here = *this_core_state;
-        here.resuming = false;
+        g.frame = erase(h, where);
+        here.frame = nullptr;
         here.make_ready(g);
         return true;
     }

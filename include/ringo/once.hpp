@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ringo/detail/bias_lock.hpp>
+#include <ringo/detail/call_site.hpp>
 #include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/locked_operation.hpp>
 #include <ringo/detail/operation.hpp>
@@ -101,9 +102,9 @@ public:
         return on_->done() && !this_core_state->current->cancelled;
     }
     template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> h) {
+    void await_suspend(std::coroutine_handle<Promise> h, call_site where = call_site::current()) {
         call_.callee = call_once(*on_, f_).release();
-        call_.await_suspend(h);
+        call_.await_suspend(h, where);
     }
     void await_resume() { call_.await_resume(); }
 

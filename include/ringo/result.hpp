@@ -1,6 +1,8 @@
 // result<T>: a value or an error code; as_result: an operation or a task that does not throw.
 #pragma once
 
+#include <ringo/detail/call_site.hpp>
+#include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/operation.hpp>
 #include <ringo/error.hpp>
 #include <ringo/go.hpp>
@@ -44,8 +46,9 @@ public:
 
     bool await_ready() { return inner_.await_ready(); }
     template <class Promise>
-    auto await_suspend(std::coroutine_handle<Promise> h) noexcept {
-        return inner_.await_suspend(h);
+    bool await_suspend(std::coroutine_handle<Promise> h,
+                       call_site where = call_site::current()) noexcept {
+        return suspend(inner_, h, where);
     }
     result<value_type> await_resume() {
         if constexpr (requires { inner_.self->error; }) {

@@ -1,6 +1,7 @@
 // run: the whole life of the cores, inside main().
 #pragma once
 
+#include <ringo/detail/call_site.hpp>
 #include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/launch.hpp>
 #include <ringo/detail/outcome.hpp>
@@ -70,11 +71,12 @@ public:
 /// panics   inside a goroutine
 /// core     a thread that is not a core; again and again in one process
 template <class F>
-auto run(F&& f, const options& o = {}) {
+auto run(F&& f, const options& o = {}, detail::call_site made = detail::call_site::current()) {
     auto& main = detail::launch<detail::main_goroutine>(std::forward<F>(f));
     using value = decltype(main.root.await_resume());
     detail::outcome<value> result;
     main.result = &result;
+    detail::set_made(main, made);
     detail::run_cores(main, o);
     if constexpr (std::is_void_v<value>) {
         result.take();

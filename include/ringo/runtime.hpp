@@ -58,16 +58,22 @@ public:
     /// takes    a task, or a callable and its arguments; before them, optionally, a place
     /// returns  its future; std::future_errc::broken_promise when the runtime ended first
     /// core     any thread
-    template <class F, class... Args>
+    template <class F>
         requires(!detail::placement<F>)
-    auto spawn(F&& f, Args&&... args) {
-        return spawn(anywhere, std::forward<F>(f), std::forward<Args>(args)...);
+    auto spawn(F&& f, detail::call_site made = detail::call_site::current()) {
+        return spawn(detail::placed(anywhere, made), std::forward<F>(f));
+    }
+    template <class F, class A, class... More>
+        requires(!detail::placement<F>)
+    auto spawn(F&& f, A&& a, More&&... more) {
+        return spawn(anywhere, std::forward<F>(f), std::forward<A>(a), std::forward<More>(more)...);
     }
     template <detail::placement Place, class F, class... Args>
     auto spawn(const Place& where, F&& f, Args&&... args) {
         const place p = where;
         auto& g = detail::launch<detail::promised>(std::forward<F>(f), std::forward<Args>(args)...);
         auto future = g.promise.get_future();
+        detail::set_made(g, p.made);
         submit(g, p);
         return future;
     }

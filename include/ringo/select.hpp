@@ -3,6 +3,7 @@
 
 #include <ringo/chan.hpp>
 #include <ringo/detail/arm.hpp>
+#include <ringo/detail/call_site.hpp>
 #include <ringo/detail/chan_operation.hpp>
 #include <ringo/detail/operation.hpp>
 #include <ringo/detail/selection.hpp>
@@ -127,8 +128,8 @@ public:
         return MustNotWait && begin(*this_core_state->current, nullptr);
     }
     template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> h) {
-        return !begin(*h.promise().self, erase(h));
+    bool await_suspend(std::coroutine_handle<Promise> h, call_site where = call_site::current()) {
+        return !begin(*this_core_state->current, erase(h, where));
     }
     result_type await_resume() {
         withdraw_losers();
@@ -259,15 +260,15 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> h) {
+    bool await_suspend(std::coroutine_handle<Promise> h, call_site where = call_site::current()) {
         arms_.reserve(ops_.size());
         for (recv_operation<T>& op : ops_) {
             op.type = &recv_operation<T>::arm;
             op.select = this;
             arms_.push_back(&op);
         }
-        set_arms(*h.promise().self, arms_);
-        return !start(erase(h), false);
+        set_arms(*this_core_state->current, arms_);
+        return !start(erase(h, where), false);
     }
     result_type await_resume() {
         withdraw_losers();

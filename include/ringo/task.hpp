@@ -1,6 +1,7 @@
 // task<T>: a lazy coroutine that runs inside the goroutine that awaits it.
 #pragma once
 
+#include <ringo/detail/call_site.hpp>
 #include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/outcome.hpp>
 #include <ringo/detail/panic.hpp>
@@ -20,6 +21,10 @@ namespace detail {
 template <class T>
 class task_promise;
 
+/// The current exception leaves a goroutine that nobody waits for: a panic, unless `g` was
+/// cancelled and it says just that.
+void fail_detached(goroutine& g) noexcept;
+
 /// Runs a task to its end inside the awaiting goroutine.
 template <class T>
 class task_awaiter : public callee_slot {
@@ -36,13 +41,10 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> h) noexcept {
-        goroutine& self = *h.promise().self;
-        promise_base& promise = callee.promise();
-        promise.self = &self;
-        promise.caller = erase(h);
-        promise.slot = this;
-        self.frame = callee;
+    void await_suspend(std::coroutine_handle<Promise> h,
+                       call_site where = call_site::current()) noexcept {
+        callee.promise().begin(erase(h, where), *this);
+        this_core_state->frame = callee;
     }
     T await_resume() { return result.take(); }
 
@@ -53,7 +55,15 @@ template <class T>
 class task_promise_common : public promise_base {
 public:
     task<T> get_return_object() noexcept;
-    void unhandled_exception() noexcept { result().fail(std::current_exception()); }
+    void unhandled_exception() noexcept {
+        if constexpr (std::is_void_v<T>) {
+            if (is_root() && this_core_state->current->drops_outcome) {
+                fail_detached(*this_core_state->current);
+                return;
+            }
+        }
+        result().fail(std::current_exception());
+    }
 
 protected:
     outcome<T>& result() noexcept { return static_cast<task_awaiter<T>*>(slot)->result; }

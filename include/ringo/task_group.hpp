@@ -62,7 +62,7 @@ private:
 /// core     any; members may run on any
 /// cost     two pooled blocks for the group; per member as `go`
 /// follows  Go golang.org/x/sync/errgroup
-class task_group {
+class task_group : public detail::starts<task_group> {
 public:
     /// Under the context of the running goroutine.
     task_group() : task_group(this_context()) {}
@@ -78,15 +78,7 @@ public:
     /// takes    before the callable, optionally, a place; a context there must derive from `ctx()`.
     ///          What a member returns is dropped
     /// panics   outside a goroutine; on a core that does not exist; under a foreign context
-    template <class F, class... Args>
-        requires(!detail::placement<F>)
-    void go(F&& f, Args&&... args) { go(place(), std::forward<F>(f), std::forward<Args>(args)...); }
-    template <detail::placement Place, class F, class... Args>
-    void go(const Place& where, F&& f, Args&&... args) {
-        state_->start(
-            detail::launch<detail::group_member>(std::forward<F>(f), std::forward<Args>(args)...),
-            where);
-    }
+    using starts::go;
 
     /// Waits until all members have ended. After that the group may be used again, unless it was
     /// stopped. Several goroutines may wait.
@@ -111,6 +103,19 @@ public:
     [[nodiscard]] const context& ctx() const noexcept { return state_->ctx(); }
 
 private:
+    friend class detail::starts<task_group>;
+
+    template <class F, class... Args>
+    void start(detail::call_site made, F&& f, Args&&... args) {
+        start_at(detail::placed(place(), made), std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+    void start_at(const place& where, F&& f, Args&&... args) {
+        state_->start(
+            detail::launch<detail::group_member>(std::forward<F>(f), std::forward<Args>(args)...),
+            where);
+    }
+
     detail::group* const state_;
 };
 

@@ -56,12 +56,14 @@ void run_virtual(ringo::detail::goroutine& main, const virtual_options& o);
 /// core     a thread that is not a core; several may do so at once
 /// follows  Go testing/synctest
 template <class F>
-decltype(auto) run_virtual(F&& f, const virtual_options& o = {}) {
+decltype(auto) run_virtual(F&& f, const virtual_options& o = {},
+                           ringo::detail::call_site made = ringo::detail::call_site::current()) {
     namespace core = ringo::detail;
     auto& main = core::launch<core::main_goroutine>(std::forward<F>(f));
     using value = decltype(main.root.await_resume());
     core::outcome<value> result;
     main.result = &result;
+    core::set_made(main, made);
     detail::run_virtual(main, o);
     return result.take();
 }

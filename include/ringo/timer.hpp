@@ -147,12 +147,12 @@ private:
 template <class F>
 class func_core final : public timer_core {
 public:
-    func_core(F&& f, context_ref ctx)
-        : timer_core(true), f_(std::move(f)), context_(std::move(ctx)) {}
+    func_core(F&& f, context_ref ctx, call_site made)
+        : timer_core(true), f_(std::move(f)), context_(std::move(ctx)), made_(made) {}
 
 private:
     void act(std::int64_t) noexcept override {
-        start_at(launch<detached>(call(timer_use(*this))), place::here, context_.get());
+        start_at(launch<detached>(call(timer_use(*this))), place::here, context_.get(), made_);
     }
 
     /// What its goroutine runs; it keeps `f_` alive.
@@ -167,6 +167,7 @@ private:
 
     F f_;
     const context_ref context_;
+    const call_site made_;
 };
 
 /// The context of what is started from here. panics: outside a runtime's cores
@@ -209,10 +210,10 @@ private:
 /// cost     one pooled block, no goroutine until it is due
 /// follows  Go time.AfterFunc
 template <detail::goroutine_function F>
-func_timer after_func(duration d, F&& f) {
+func_timer after_func(duration d, F&& f, detail::call_site made = detail::call_site::current()) {
     func_timer t(new detail::func_core<std::decay_t<F>>(
         std::decay_t<F>(std::forward<F>(f)),
-        detail::inherited_context("after_func: called outside a runtime's cores")));
+        detail::inherited_context("after_func: called outside a runtime's cores"), made));
     t.reset(d);
     return t;
 }
@@ -258,7 +259,7 @@ private:
 namespace detail {
 
 /// f: new. panics: outside a runtime's cores
-context_func start_when_ended(const context& ctx, goroutine& f);
+context_func start_when_ended(const context& ctx, goroutine& f, call_site made);
 
 }  // namespace detail
 
@@ -271,10 +272,11 @@ context_func start_when_ended(const context& ctx, goroutine& f);
 /// cost     a goroutine that waits
 /// follows  Go context.AfterFunc
 template <detail::goroutine_function F>
-context_func after_func(const context& ctx, F&& f) {
+context_func after_func(const context& ctx, F&& f,
+                        detail::call_site made = detail::call_site::current()) {
     using call = detail::shielded_call<std::decay_t<F>>;
     return detail::start_when_ended(
-        ctx, detail::launch<detail::detached>(call(std::decay_t<F>(std::forward<F>(f)))));
+        ctx, detail::launch<detail::detached>(call(std::decay_t<F>(std::forward<F>(f)))), made);
 }
 
 }  // namespace ringo

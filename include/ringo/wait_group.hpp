@@ -71,7 +71,7 @@ public:
 /// core     any; `add` and `done` on foreign threads too
 /// cost     one pooled block
 /// follows  Go sync.WaitGroup
-class wait_group {
+class wait_group : public detail::starts<wait_group> {
 public:
     wait_group() : core_(detail::wait_group_core::make()) {}
     wait_group(const wait_group&) = delete;
@@ -103,17 +103,7 @@ public:
     /// core     any of the runtime's
     /// cost     as ringo::go
     /// follows  Go sync.WaitGroup.Go
-    template <class F, class... Args>
-        requires(!detail::placement<F>)
-    void go(F&& f, Args&&... args) {
-        detail::start_here(counted(std::forward<F>(f), std::forward<Args>(args)...));
-    }
-    template <detail::placement Place, class F, class... Args>
-    void go(const Place& where, F&& f, Args&&... args) {
-        const place p = where;
-        detail::start_at(counted(std::forward<F>(f), std::forward<Args>(args)...), p.core,
-                         p.context.get());
-    }
+    using starts::go;
 
     /// Suspends until the count is zero. Usable in select.
     ///
@@ -127,6 +117,17 @@ public:
     }
 
 private:
+    friend class detail::starts<wait_group>;
+
+    template <class F, class... Args>
+    void start(detail::call_site made, F&& f, Args&&... args) {
+        detail::start_here(counted(std::forward<F>(f), std::forward<Args>(args)...), made);
+    }
+    template <class F, class... Args>
+    void start_at(const place& p, F&& f, Args&&... args) {
+        detail::start_at(counted(std::forward<F>(f), std::forward<Args>(args)...), p.core,
+                         p.context.get(), p.made);
+    }
     template <class F, class... Args>
     detail::goroutine& counted(F&& f, Args&&... args) {
         auto& g = detail::launch<detail::counted>(std::forward<F>(f), std::forward<Args>(args)...);

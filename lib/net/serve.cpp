@@ -185,7 +185,8 @@ private:
 void start(live_connections& all, conn c, const context& under) {
     using block = ringo::detail::launch_block<serving, served_connection>;
     const place here = place().with(under);
-    ringo::detail::start_at(*new block(all, std::move(c)), here.core, here.context.get());
+    ringo::detail::start_at(*new block(all, std::move(c)), here.core, here.context.get(),
+                            here.made);
 }
 
 /// One core's part: returns when it is cancelled and its handlers have ended.

@@ -79,6 +79,8 @@ public:
     /// ... and wakes its goroutine with its context's failure.
     static void cancel_receive(wait& w) noexcept;
     static void cancel_send(wait& w) noexcept;
+    /// Of a wait that keeps the channel.
+    static void describe(const wait& w, wait_state& s) noexcept;
 
     bias_lock lock;
     wait_list receivers;
@@ -95,7 +97,7 @@ private:
     static bool withdraw(wait& w, wait_list chan_core::*list) noexcept;
 
     std::atomic<std::uint32_t> references_{1};
-    bool orphaned_ = false;  // no handle is left; the last waiter frees it
+    std::atomic<bool> orphaned_{false};  // no handle is left; the last waiter frees it
     destroy_function destroy_;
 };
 

@@ -35,7 +35,7 @@ public:
     recv_operation(recv_operation&& other) noexcept : recv_operation(other.on) {}
 
     [[gnu::always_inline]] bool attempt(waiter*& woken) noexcept {
-        return static_cast<chan_state<T>&>(*this->on).receive(this->slot, woken);
+        return static_cast<chan_state<T>&>(*this->on).receive(*this, woken);
     }
     bool may_be_ready() const noexcept {
         const chan_core& c = *this->on;
@@ -43,19 +43,20 @@ public:
     }
     void enlist() noexcept { this->on->receivers.push_back(*this); }
     std::optional<T> value() {
-        if (!this->slot) {
+        if (!*this) {
             return std::nullopt;
         }
         // Not the optional as a whole: value and flag were stored apart a moment ago, and a load
         // of both at once would wait for the stores to leave the core's buffer.
         if constexpr (std::is_same_v<T, chan_stored<T>>) {
-            return std::optional<T>(std::in_place, std::move(*this->slot));
+            return std::optional<T>(std::in_place, std::move(**this));
         } else {
-            return std::optional<T>(std::in_place, std::move(**this->slot));
+            return std::optional<T>(std::in_place, std::move(***this));
         }
     }
 
-    static constexpr arm_type arm = base::make_arm(&chan_core::withdraw_receive);
+    static constexpr arm_type arm =
+        base::make_arm(&chan_core::withdraw_receive, &chan_core::describe);
 };
 
 /// A value that stays in the caller's object until it is sent.
@@ -134,7 +135,7 @@ public:
     }
     void value() const noexcept {}
 
-    static constexpr arm_type arm = base::make_arm(&chan_core::withdraw_send);
+    static constexpr arm_type arm = base::make_arm(&chan_core::withdraw_send, &chan_core::describe);
 
 private:
     Source source_;

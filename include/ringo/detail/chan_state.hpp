@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <memory>
 #include <new>
-#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -26,10 +25,31 @@ struct send_waiter : chan_waiter {
     void* value = nullptr;
 };
 
+/// An optional of what comes; empty once closed. In itself, so that the flag needs no room.
 template <class T>
-struct recv_waiter : chan_waiter {
+class recv_waiter : public chan_waiter {
+    using stored = chan_stored<T>;
+
+public:
     recv_waiter(const wait_type& t, chan_core* c) noexcept : chan_waiter(t, c) {}
-    std::optional<chan_stored<T>> slot;  // what comes; empty once closed
+    ~recv_waiter() {
+        if (full_) {
+            value_.~stored();
+        }
+    }
+
+    void emplace(stored&& value) noexcept {
+        ::new (static_cast<void*>(&value_)) stored(std::move(value));
+        full_ = true;
+    }
+    explicit operator bool() const noexcept { return full_; }
+    stored& operator*() noexcept { return value_; }
+
+private:
+    bool full_ = false;
+    union {
+        stored value_;
+    };
 };
 
 template <class T>
@@ -47,7 +67,7 @@ public:
     /// Under the lock, while open. False: it must wait.
     [[gnu::always_inline]] bool send(stored& value, waiter*& woken) noexcept {
         if (waiter* const r = pop(receivers)) {
-            static_cast<recv_waiter<T>*>(r)->slot.emplace(std::move(value));
+            static_cast<recv_waiter<T>*>(r)->emplace(std::move(value));
             woken = r;
             return true;
         }
@@ -59,7 +79,9 @@ public:
     }
 
     /// Under the lock. False: it must wait. True with an empty slot: closed and drained.
-    [[gnu::always_inline]] bool receive(std::optional<stored>& slot, waiter*& woken) noexcept {
+    /// Slot: an optional, a recv_waiter
+    template <class Slot>
+    [[gnu::always_inline]] bool receive(Slot& slot, waiter*& woken) noexcept {
         if (count != 0) {
             stored& oldest = buffer()[first];
             slot.emplace(std::move(oldest));

@@ -1,23 +1,27 @@
 // The goroutine's control block, and how its frames run.
 //
 // A goroutine is a control block and a chain of frames, innermost last. Only its core touches
-// it once it has started. The core resumes `frame` until its own `resuming` is false:
+// it once it has started. The core resumes its own `frame` until that is null:
 //
-//     co_await task      frame = the callee           (the caller waits in callee.caller)
-//     callee ends        frame = callee.caller
-//     operation waits    frame = the awaiting frame,  resuming = false
-//     root ends          finished = true,             resuming = false
+//     co_await task      core.frame = the callee      (the caller waits in callee.caller)
+//     callee ends        core.frame = callee.caller
+//     operation waits    core.frame = null, goroutine.frame = the awaiting frame
+//     root ends          core.frame = null, finished = true
+//
+// Each frame knows where it was suspended last, so the chain is the goroutine's trace.
 //
 // Why a loop, not symmetric transfer: g++ 12 makes that a tail call only at -O2 without
 // sanitizers, so a loop of synchronous awaits would grow the stack.
 #pragma once
 
 #include <ringo/detail/bias.hpp>
+#include <ringo/detail/call_site.hpp>
 #include <ringo/detail/frame_memory.hpp>
 
 #include <coroutine>
 #include <cstdint>
 #include <exception>
+#include <type_traits>
 
 namespace ringo::detail {
 
@@ -39,13 +43,14 @@ struct goroutine_type {
 };
 
 struct goroutine {
-    explicit goroutine(const goroutine_type& t) noexcept : type(&t) {}
+    explicit goroutine(const goroutine_type& t) noexcept
+        : frame(frame_handle::from_address(call_site::unknown().as_pointer())), type(&t) {}
     goroutine(const goroutine&) = delete;
     goroutine& operator=(const goroutine&) = delete;
 
     goroutine* next = nullptr;  // in the one queue that it is on: ready, inbox, idle cores
-    frame_handle frame;         // null until its first step
-    wait* waiting = nullptr;    // what it is suspended in; null while ready or running
+    frame_handle frame;  // where it goes on; until its first step, a call_site: where it was made
+    wait* waiting = nullptr;  // what it is suspended in; null while ready or running
 
     // The context that it is bound to, as a member of that context's list on this core.
     // Before it is bound (on its way to its core), `unbound` holds a reference instead.
@@ -66,20 +71,32 @@ struct goroutine {
     bool abandoned : 1 = false;         // destroyed at the end of the run, not ended by itself
     bool cancel_requested : 1 = false;  // by its join handle, whatever its context says
     bool shielded : 1 = false;          // in a shield of its own, which keeps that request out
+    bool drops_outcome : 1 = false;     // its root has no room for an exception: see fail_detached
+    std::uint32_t made_by = 0;          // the id of the goroutine that made it; 0: none did
+    std::uint32_t parked_at;            // the core's tick at which `waiting` began
 };
 
-static_assert(sizeof(goroutine) == 64, "a cache line; there are millions of them");
+static_assert(sizeof(goroutine) == 72, "there are millions of them");
+
+inline bool has_started(const goroutine& g) noexcept {
+    return !call_site::is_site(g.frame.address());
+}
+/// Before its first step.
+inline void set_made(goroutine& g, call_site made) noexcept {
+    g.frame = frame_handle::from_address(made.as_pointer());
+}
 
 /// The part of a core that inlined code touches. The whole of it is lib's `shard`.
 struct core_state {
     goroutine* current = nullptr;  // null outside goroutines
-    bool resuming = false;         // `current` goes on
+    frame_handle frame;            // that `current` is in; null: it does not go on
     bias_slot* entered =
         nullptr;  // of the lock that goes with it from await_ready to await_suspend
     goroutine* ready_head = nullptr;
     goroutine** ready_tail = &ready_head;
     std::uint16_t index = 0;
-    std::uint16_t tag = 0;  // unlike any other's, also in other runtimes
+    std::uint16_t tag = 0;   // unlike any other's, also in other runtimes
+    std::uint32_t tick = 0;  // when this turn began
     bias biases;
     std::uint64_t random_state = 0x9e3779b97f4a7c15;
 
@@ -103,15 +120,17 @@ extern constinit thread_local core_state* this_core_state;
 
 /// Suspends `g` in frame `h`. From here on `wake` may make it ready.
 inline void park(goroutine& g, frame_handle h, wait* in) noexcept {
+    core_state& here = *this_core_state;
     g.frame = h;
     g.waiting = in;
-    this_core_state->resuming = false;
+    g.parked_at = here.tick;
+    here.frame = nullptr;
 }
 
 /// Takes back a `park` that turned out to be unnecessary, before anyone could wake `g`.
 inline void unpark(goroutine& g) noexcept {
     g.waiting = nullptr;
-    this_core_state->resuming = true;
+    this_core_state->frame = g.frame;
 }
 
 void wake_elsewhere(goroutine& g) noexcept;
@@ -156,18 +175,26 @@ public:
     /// which saves the caller a call.
     std::suspend_never final_suspend() const noexcept {
         slot->callee = nullptr;
-        if (caller) [[likely]] {
-            self->frame = caller;
+        core_state& here = *this_core_state;
+        if (!is_root()) [[likely]] {
+            here.frame = caller;
         } else {
-            self->finished = true;
-            this_core_state->resuming = false;
+            here.frame = nullptr;
+            here.current->finished = true;
         }
         return {};
     }
+    bool is_root() const noexcept { return call_site::is_site(caller.address()); }
 
-    // Set when the frame is first resumed, by who awaits or launches it.
-    goroutine* self;
-    frame_handle caller;  // null in a root frame
+    /// Before the frame is first resumed, by who awaits or launches it.
+    void begin(frame_handle from, callee_slot& into) noexcept {
+        where = call_site::unknown();
+        caller = from;
+        slot = &into;
+    }
+
+    call_site where;      // it was suspended last
+    frame_handle caller;  // in a root frame a call_site: where the goroutine was made
     callee_slot* slot;    // where the outcome goes, and who owns this frame
 };
 
@@ -176,6 +203,30 @@ frame_handle erase(std::coroutine_handle<Promise> h) noexcept {
     // Every promise has promise_base's alignment, so it lies at the same offset in its frame.
     static_assert(alignof(Promise) == alignof(promise_base));
     return frame_handle::from_address(h.address());
+}
+/// ... which is suspended at `where`.
+template <class Promise>
+frame_handle erase(std::coroutine_handle<Promise> h, call_site where) noexcept {
+    h.promise().where = where;
+    return erase(h);
+}
+
+/// For awaiters that wrap another one. True: it waits.
+template <class Awaiter, class Promise>
+bool suspend(Awaiter& inner, std::coroutine_handle<Promise> h, call_site where) {
+    const auto suspends = [&] {
+        if constexpr (requires { inner.await_suspend(h, where); }) {
+            return inner.await_suspend(h, where);
+        } else {
+            return inner.await_suspend(h);
+        }
+    };
+    if constexpr (std::is_void_v<decltype(suspends())>) {
+        suspends();
+        return true;
+    } else {
+        return suspends();
+    }
 }
 
 }  // namespace ringo::detail

@@ -1,6 +1,7 @@
 // A goroutine's one block: control block, slot of its root task, callable and arguments.
 #pragma once
 
+#include <ringo/detail/call_site.hpp>
 #include <ringo/detail/frame_memory.hpp>
 #include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/joinable.hpp>
@@ -15,9 +16,9 @@
 namespace ringo::detail {
 
 /// Makes `g` ready on this core, under the current goroutine's context.
-void start_here(goroutine& g);
+void start_here(goroutine& g, call_site made);
 /// core: its number, place::here or place::idle_core. ctx: borrowed; null: the current one.
-void start_at(goroutine& g, int core, context_node* ctx);
+void start_at(goroutine& g, int core, context_node* ctx, call_site made);
 
 /// A goroutine without a handle: its value goes nowhere, its failure is a panic.
 template <class T>
@@ -33,6 +34,28 @@ public:
     }
 
     task_awaiter<T> root{nullptr};
+};
+
+/// Owns a root frame that leaves no outcome.
+struct root_slot : callee_slot {
+    root_slot() noexcept = default;
+    root_slot(const root_slot&) = delete;
+    root_slot& operator=(const root_slot&) = delete;
+    ~root_slot() {
+        if (callee) {
+            callee.destroy();
+        }
+    }
+};
+
+template <>
+class detached<void> : public goroutine {
+public:
+    explicit detached(const goroutine_type& t) noexcept : goroutine(t) { drops_outcome = true; }
+
+    static void deliver(detached& self) noexcept { self.type->destroy(self); }
+
+    root_slot root;
 };
 
 /// A task that was given instead of a callable.
@@ -103,13 +126,16 @@ private:
     static void start(goroutine& g) {
         launch_block& self = of(g);
         self.root.callee = (*self.call_)().release();
-        promise_base& promise = self.root.callee.promise();
-        promise.self = &g;
-        promise.caller = nullptr;
-        promise.slot = &self.root;
+        self.root.callee.promise().begin(g.frame, self.root);
         g.frame = self.root.callee;
     }
-    static void fail(goroutine& g) noexcept { of(g).root.result.fail(std::current_exception()); }
+    static void fail(goroutine& g) noexcept {
+        if constexpr (requires(launch_block & self) { self.root.result; }) {
+            of(g).root.result.fail(std::current_exception());
+        } else {
+            fail_detached(g);
+        }
+    }
     static void end(goroutine& g) noexcept {
         launch_block& self = of(g);
         self.call_.destroy();

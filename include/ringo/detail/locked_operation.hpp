@@ -3,6 +3,7 @@
 
 #include <ringo/detail/arm.hpp>
 #include <ringo/detail/bias_lock.hpp>
+#include <ringo/detail/call_site.hpp>
 #include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/operation.hpp>
 #include <ringo/detail/waiter.hpp>
@@ -53,8 +54,9 @@ public:
         return false;
     }
     template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> h) noexcept {
-        park(*self, erase(h), this);
+    void await_suspend(std::coroutine_handle<Promise> h,
+                       call_site where = call_site::current()) noexcept {
+        park(*self, erase(h, where), this);
         if (bias_lock* const l = op().lock()) [[likely]] {
             bias_slot* const entered = this_core_state->entered;
             op().enlist();
@@ -100,8 +102,10 @@ public:
 
 protected:
     /// As an arm of a select. withdraw: see arm_type
-    static constexpr arm_type make_arm(void (*withdraw)(wait&) noexcept) {
-        return {{"select", nullptr, nullptr, waker::select},
+    static constexpr arm_type make_arm(void (*withdraw)(wait&) noexcept,
+                                       void (*describe)(const wait&, wait_state&)
+                                           noexcept = nullptr) {
+        return {{"select", nullptr, nullptr, waker::select, describe},
                 [](wait& w) noexcept { return static_cast<Op&>(w).lock(); },
                 [](wait& w, waiter*& woken) noexcept {
                     auto& me = static_cast<Op&>(w);

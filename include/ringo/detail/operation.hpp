@@ -1,6 +1,7 @@
 // What a goroutine can wait in: the part that all operations share.
 #pragma once
 
+#include <ringo/detail/call_site.hpp>
 #include <ringo/detail/goroutine.hpp>
 
 #include <coroutine>
@@ -25,8 +26,19 @@ class selection;
 class parked_thread;
 struct arm_type;
 
+/// What a goroutine waits in, as debug output shows it.
+struct wait_state {
+    const char* name;
+    std::int64_t until_ns = 0;    // of a sleep; 0: none
+    std::uint32_t arms = 0;       // of a select
+    int fd = -1;                  // of an operation of the kernel
+    bool fd_is_socket = false;    // it may have a peer
+    bool looks_for_leaks = false; // asks for `forever`, which may cost a lock
+    bool forever = false;         // nobody is left who could end it but its context
+};
+
 struct wait_type {
-    const char* name;  // the state as debug output shows it
+    const char* name;  // in the text of errors, and the state unless `describe` knows better
 
     // Asks the wait to give up; called on the goroutine's core. It wakes the goroutine now or
     // later, with an error only if the operation has had no effect.
@@ -36,6 +48,9 @@ struct wait_type {
     void (*fire)(wait&) noexcept = nullptr;
 
     waker wakes = waker::goroutine;
+
+    // Fills in what is more than the name. core: the goroutine's
+    void (*describe)(const wait&, wait_state&) noexcept = nullptr;
 };
 
 /// A wait lies in the awaiting frame; at most one is a goroutine's `waiting`.
@@ -72,15 +87,16 @@ public:
     bool await_ready() const noexcept { return false; }
 
     template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> h) noexcept {
-        goroutine& g = *h.promise().self;
+    bool await_suspend(std::coroutine_handle<Promise> h,
+                       call_site where = call_site::current()) noexcept {
+        goroutine& g = *this_core_state->current;
         self = &g;
         if (g.cancelled && !requires { Op::starts_when_cancelled; }) [[unlikely]] {
             g.error = context_failure(g);
             return false;
         }
         g.error = 0;
-        park(g, erase(h), this);
+        park(g, erase(h, where), this);
         if (static_cast<Op*>(this)->start()) {
             return true;
         }

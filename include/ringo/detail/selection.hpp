@@ -34,6 +34,7 @@ public:
         }
     }
     static void cancel(wait& w) noexcept;
+    static void describe(const wait& w, wait_state& s) noexcept;
 
     bool claim(wait& arm) noexcept { return claim_as(&arm); }
 
