@@ -87,7 +87,7 @@ TEST_CASE("a_silent_address_delays_the_next_by_250_ms") {
             const std::size_t before = open_descriptors();
             const conn c = co_await dial(three);
             CHECK(test::now() == 500ms);
-            CHECK(open_descriptors() == before + 1);  // the losers are closed
+            CHECK(test::at_most_open(before + 1));  // the losers are closed
             CHECK(ringo::num_goroutines() == 1);
         },
         std::ref(net));
@@ -151,7 +151,7 @@ TEST_CASE("a_loser_that_connects_too_is_closed") {
             const std::size_t before = open_descriptors();
             const conn c = co_await dial(three);
             CHECK(test::now() == 250ms);
-            CHECK(open_descriptors() == before + 1);
+            CHECK(test::at_most_open(before + 1));
         },
         [&first](io_operation& op) {
             if (first == nullptr) {
@@ -245,7 +245,7 @@ TEST_CASE("a_dead_first_address_is_passed") {
         const std::size_t before = open_descriptors();
         const conn c = co_await dial(both, soon);
         CHECK(c.remote() == l.local());
-        CHECK(open_descriptors() == before + 1);
+        CHECK(test::at_most_open(before + 1));
     });
 }
 
@@ -262,7 +262,7 @@ TEST_CASE("two_that_answer_make_one_connection") {
             const std::size_t before = open_descriptors();
             const conn c = co_await dial(both, at_once);
             CHECK(c.is_open());
-            CHECK(open_descriptors() <= before + 3);  // those that nobody accepts
+            CHECK(test::at_most_open(before + 3));  // those that nobody accepts
         }
     });
 }

@@ -9,3 +9,5 @@
 #include <ringo/net/options.hpp>
 #include <ringo/net/resolve.hpp>
 #include <ringo/net/serve.hpp>
+#include <ringo/net/udp.hpp>
+#include <ringo/net/unix.hpp>

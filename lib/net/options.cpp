@@ -30,6 +30,7 @@ constexpr row rows[] = {
     {"linger", SOL_SOCKET, SO_LINGER},
     {"receive_buffer", SOL_SOCKET, SO_RCVBUF},
     {"send_buffer", SOL_SOCKET, SO_SNDBUF},
+    {"broadcast", SOL_SOCKET, SO_BROADCAST},
 };
 
 const row& row_of(option_name name) noexcept { return rows[static_cast<std::size_t>(name)]; }

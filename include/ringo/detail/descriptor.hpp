@@ -51,6 +51,16 @@ public:
     void retain() noexcept { owners_.fetch_add(1, std::memory_order_relaxed); }
     void release() noexcept;
 
+    /// Calls `f(fd)`, which must not block, while nobody can close it. False: it is closed.
+    template <class F>
+    bool while_open(F f) noexcept {
+        const std::lock_guard guard(lock_);
+        if (!closed()) {
+            f(fd_);
+        }
+        return !closed();
+    }
+
     bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
     int fd() const noexcept { return fd_; }
     const std::string& name() const noexcept { return name_; }

@@ -19,6 +19,7 @@ enum class option_name : std::uint8_t {
     linger,
     receive_buffer,
     send_buffer,
+    broadcast,
 };
 
 template <option_name Name, class Value>
@@ -66,5 +67,8 @@ using linger = detail::option<detail::option_name::linger, std::chrono::seconds>
 /// Bytes of the kernel's buffers. Linux makes twice as many of them, and says so.
 using receive_buffer = detail::option<detail::option_name::receive_buffer, int>;
 using send_buffer = detail::option<detail::option_name::send_buffer, int>;
+
+/// Whether datagrams may go to broadcast addresses. On from the start, as in Go.
+using broadcast = detail::option<detail::option_name::broadcast, bool>;
 
 }  // namespace ringo::net
