@@ -118,9 +118,6 @@ options resolve(const options& given) {
         refuse("options.shutdown_grace is negative");
     }
     o.backend = chosen_backend(o.backend);
-    if (o.backend == backend::epoll) {
-        refuse("options.backend is epoll, which this version does not have; use uring");
-    }
     return o;
 }
 
@@ -131,7 +128,8 @@ cores_state::cores_state(const options& resolved, const make_kernel& make)
       pool_(std::make_unique<blocking_pool>()),
       drained_(static_cast<std::ptrdiff_t>(resolved.cores)) {
     for (unsigned i = 0; i < resolved.cores; ++i) {
-        shards_.push_back(std::make_unique<shard>(*this, static_cast<std::uint16_t>(i), make()));
+        shards_.push_back(
+            std::make_unique<shard>(*this, static_cast<std::uint16_t>(i), make(*pool_)));
     }
     start_threads();
 }

@@ -22,7 +22,7 @@ class blocking_pool;
 
 class cores_state {
 public:
-    using make_kernel = std::function<std::unique_ptr<kernel>()>;
+    using make_kernel = std::function<std::unique_ptr<kernel>(blocking_pool&)>;
 
     /// Starts the threads, which wait for `run`.
     ///

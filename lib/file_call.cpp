@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,7 +14,7 @@ namespace ringo::detail {
 
 namespace {
 
-::ssize_t call(const file_operation& op) noexcept {
+::ssize_t call_file(const file_operation& op) noexcept {
     const auto* const path = static_cast<const char*>(op.address);
     const auto* const other = static_cast<const char*>(op.other);
     switch (op.code) {
@@ -27,8 +28,6 @@ namespace {
             return op.flags != 0 ? ::fdatasync(op.fd) : ::fsync(op.fd);
         case io_code::file_open:
             return ::openat(op.fd, path, op.flags | O_CLOEXEC, op.length);
-        case io_code::file_close:
-            return ::close(op.fd);
         case io_code::file_stat:
             return ::statx(op.fd, path, op.flags, op.length, static_cast<struct statx*>(op.other));
         case io_code::file_rename:
@@ -47,9 +46,20 @@ namespace {
     }
 }
 
+::ssize_t call(const io_operation& op) noexcept {
+    switch (op.code) {
+        case io_code::connect:
+            return ::connect(op.fd, static_cast<const sockaddr*>(op.address), op.length);
+        case io_code::file_close:
+            return ::close(op.fd);
+        default:
+            return call_file(static_cast<const file_operation&>(op));
+    }
+}
+
 }  // namespace
 
-int call_now(const file_operation& op) noexcept {
+int call_now(const io_operation& op) noexcept {
     const ::ssize_t result = call(op);
     return result < 0 ? -errno : static_cast<int>(result);
 }

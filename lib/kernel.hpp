@@ -1,5 +1,5 @@
-// What a core needs of the kernel. Behind it stand io_uring and, for tests, a script with
-// virtual time.
+// What a core needs of the kernel. Behind it stand io_uring, epoll where that is not to be had, and,
+// for tests, a script with virtual time.
 #pragma once
 
 #include <ringo/detail/io_operation.hpp>
@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <system_error>
 
 namespace ringo::detail {
 
 class buffer_pool;
+class blocking_pool;
 
 /// One of the buffers that multishot receives fill.
 struct pooled_buffer : lent {
@@ -73,10 +75,19 @@ public:
 
     /// Instead of giving it back: it goes into a user's hands. Null: too many are there already.
     virtual lent* lend(std::int32_t) noexcept { return nullptr; }
+    /// The back-end and what it uses, in a few words.
+    virtual std::string describe() const = 0;
 };
 
 /// An io_uring. entries: of the submission queue.
 /// throws  std::system_error that names the cause and the remedy
 std::unique_ptr<kernel> make_uring(unsigned entries);
+
+/// Whether what make_uring throws says that there is no io_uring here that serves.
+bool is_without_uring(const std::system_error& e) noexcept;
+
+/// An epoll. What blocks runs in the pool, which must end first.
+/// throws  std::system_error
+std::unique_ptr<kernel> make_epoll(blocking_pool& pool);
 
 }  // namespace ringo::detail

@@ -3,7 +3,14 @@
 
 #include "cores.hpp"
 
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <thread>
 
@@ -13,9 +20,52 @@ namespace detail {
 
 namespace {
 
+bool logs() noexcept {
+    const char* const text = std::getenv("RINGO_LOG");
+    return text != nullptr && std::strcmp(text, "1") == 0;
+}
+
+/// Makes the kernels of all cores. The first decides what it is to be.
+class kernel_maker {
+public:
+    explicit kernel_maker(const options& o) noexcept : options_(o) {}
+
+    std::unique_ptr<kernel> operator()(blocking_pool& pool) {
+        if (options_.backend == backend::automatic) {
+            try {
+                auto first = make_uring(options_.ring_entries);
+                options_.backend = backend::uring;
+                return first;
+            } catch (const std::system_error& e) {
+                if (!is_without_uring(e)) {
+                    throw;
+                }
+                options_.backend = backend::epoll;
+                why_ = fmt::format(", for {}", e.what());
+            }
+        }
+        return options_.backend == backend::epoll ? make_epoll(pool)
+                                                  : make_uring(options_.ring_entries);
+    }
+    /// Why it is not the first choice.
+    const std::string& why() const noexcept { return why_; }
+
+private:
+    options options_;
+    std::string why_;
+};
+
 std::unique_ptr<cores_state> make_cores(const options& given) {
     const options o = resolve(given);
-    return std::make_unique<cores_state>(o, [&o] { return make_uring(o.ring_entries); });
+    kernel_maker make(o);
+    auto all = std::make_unique<cores_state>(o, std::ref(make));
+    if (logs()) {
+        std::fputs(fmt::format("ringo: {} core{} on {}{}\n", o.cores, o.cores == 1 ? "" : "s",
+                               all->shard_at(0).io().describe(), make.why())
+                       .c_str(),
+                   stderr);
+    }
+    return all;
 }
 
 }  // namespace

@@ -46,6 +46,7 @@ public:
     bool has_multishot() const noexcept override { return false; }
     pooled_buffer& buffer(std::int32_t) noexcept override { return no_buffer_; }
     void give_back(std::int32_t) noexcept override {}
+    std::string describe() const override { return "a script"; }
 
 private:
     struct due {

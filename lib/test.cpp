@@ -41,7 +41,7 @@ void run_on_script(goroutine& main, const virtual_setup& setup) {
         options o = setup.options;
         o.cores = 1;
         o.pin = false;
-        all = std::make_unique<cores_state>(resolve(o), [&] {
+        all = std::make_unique<cores_state>(resolve(o), [&](blocking_pool&) {
             return std::make_unique<scripted>(setup.on_start, time_of(setup, on_deadlock));
         });
         if (setup.seed) {

@@ -36,6 +36,8 @@ constexpr int buffer_group = 0;
 
 constexpr std::uint64_t cancel_tag = 1;  // in the user_data of a cancel request
 
+constexpr int too_old = EOPNOTSUPP;
+
 [[noreturn]] void refuse(int error) {
     const char* why = "io_uring_setup";
     switch (error) {
@@ -49,6 +51,9 @@ constexpr std::uint64_t cancel_tag = 1;  // in the user_data of a cancel request
             why =
                 "io_uring_setup: not enough memory may be locked for the ring; raise "
                 "`ulimit -l` (memlock), or lower options.ring_entries or options.cores";
+            break;
+        case too_old:
+            why = "io_uring_setup: this kernel's io_uring is too old; ringo needs Linux 5.15";
             break;
         case EMFILE:
         case ENFILE:
@@ -83,6 +88,7 @@ public:
     pooled_buffer& buffer(std::int32_t id) noexcept override { return pool_->at(id); }
     void give_back(std::int32_t id) noexcept override;
     lent* lend(std::int32_t id) noexcept override { return pool_->lend(id); }
+    std::string describe() const override;
 
 private:
     struct wake_operation : io_operation {
@@ -104,6 +110,7 @@ private:
     }
     bool set_up(unsigned entries, unsigned flags);
     void make_buffers() noexcept;
+    int look_for_operations() noexcept;
     void flush() noexcept;
     void prepare(io_uring_sqe& sqe, const io_operation& op) noexcept;
     void prepare_file(io_uring_sqe& sqe, const file_operation& op) noexcept;
@@ -141,6 +148,10 @@ uring::uring(unsigned entries) {
     if (!deferred_) {
         set_up(entries, IORING_SETUP_R_DISABLED);
     }
+    if (const int error = look_for_operations(); error != 0) {
+        io_uring_queue_exit(&ring_);
+        refuse(error);
+    }
     wake_fd_ = ::eventfd(0, EFD_CLOEXEC);
     if (wake_fd_ < 0) {
         const int error = errno;
@@ -166,6 +177,27 @@ bool uring::set_up(unsigned entries, unsigned flags) {
         refuse(error);
     }
     return true;
+}
+
+/// Whether this kernel has all that ringo asks for, and lets us ask. returns  0 or an errno
+int uring::look_for_operations() noexcept {
+    // A filter may allow io_uring_setup alone. The ring is disabled as yet, which is another error.
+    if (::syscall(__NR_io_uring_enter, ring_.ring_fd, 0, 0, 0, nullptr, 0) < 0 &&
+        (errno == EPERM || errno == ENOSYS)) {
+        return errno;
+    }
+    io_uring_probe* const probe = io_uring_get_probe_ring(&ring_);
+    if (probe == nullptr) {
+        return ENOSYS;
+    }
+    const bool all = io_uring_opcode_supported(probe, IORING_OP_SYMLINKAT) != 0;  // 5.15
+    io_uring_free_probe(probe);
+    return all && (ring_.features & IORING_FEAT_EXT_ARG) != 0 ? 0 : too_old;
+}
+
+std::string uring::describe() const {
+    return deferred_ ? "io_uring, with deferred task work, multishot operations and a buffer ring"
+                     : "io_uring, basic operations";
 }
 
 uring::~uring() {
@@ -486,6 +518,12 @@ std::int64_t uring::now_ns() const noexcept {
 }
 
 }  // namespace
+
+bool is_without_uring(const std::system_error& e) noexcept {
+    const int error = e.code().value();
+    return error == EPERM || error == EACCES || error == ENOSYS || error == EINVAL ||
+           error == too_old;
+}
 
 std::unique_ptr<kernel> make_uring(unsigned entries) { return std::make_unique<uring>(entries); }
 

@@ -27,7 +27,8 @@ namespace ringo::fs {
 ///          less the umask
 /// core     any
 /// cancel   in every state: a FIFO, which waits for its other side, is left at once. A core waits
-///          for at most 32 FIFOs; that many hold up its other files.
+///          for at most 32 FIFOs; that many hold up its other files. On epoll all cores together
+///          wait for 64, which hold up `blocking` too.
 /// follows  Go os.OpenFile
 [[nodiscard]] task<file> open(std::string path, int flags = O_RDONLY, unsigned permissions = 0666);
 

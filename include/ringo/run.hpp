@@ -13,6 +13,13 @@
 
 namespace ringo {
 
+/// What stands between a core and the kernel. automatic: io_uring, or epoll where that is forbidden,
+/// absent or older than Linux 5.15's; with RINGO_LOG=1 a run says on stderr which, and why.
+///
+/// On epoll, what blocks on files runs on threads, those of `blocking`. A call that has begun there
+/// and is cancelled is interrupted by the last real-time signal that the program does not use; one
+/// that the kernel does not interrupt, as most of regular files, goes on, and its goroutine resumes
+/// when it has ended.
 enum class backend { automatic, uring, epoll };
 
 /// How a runtime is set up. A value that cannot be used is refused with a std::system_error that

@@ -35,6 +35,9 @@ enum class io_code : std::uint8_t {
 // States:  idle -> queued -> submitted -> idle
 //                    |           \-> cancel_queued -> cancelling -> idle
 //                    \-> withdrawn -> idle (the kernel never saw it)
+// epoll: idle -> queued -> submitted (waits for readiness) -> queued -> ... -> idle
+//                    |       \-> withdrawn -> idle
+//                    \-> on_thread (a call that blocks) -> cancelling -> idle
 // Only its last completion makes an operation idle. Until then the kernel may touch the buffer,
 // so neither the operation nor its buffer may go.
 enum class io_state : std::uint8_t {
@@ -44,6 +47,7 @@ enum class io_state : std::uint8_t {
     submitted,
     cancel_queued,
     cancelling,
+    on_thread,
 };
 
 struct io_completion {
@@ -67,6 +71,7 @@ struct io_operation {
     int fd = -1;
     io_code code = io_code::none;
     io_state state = io_state::idle;
+    std::uint16_t ready = 0;  // the back-end's
 };
 
 /// What an operation on files has to say beyond that.
