@@ -1,4 +1,4 @@
-// A kernel that refuses io_uring: the error names the cause and the remedy.
+// A kernel that refuses io_uring: epoll takes its place, or the error names the cause and the remedy.
 #include "misuse.hpp"
 
 #include <ringo/ringo.hpp>
@@ -6,10 +6,12 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <system_error>
 
@@ -59,15 +61,17 @@ void say_failure(F&& f) {
     }
 }
 
-/// The text of what `run` throws where io_uring_setup fails with `error`.
-std::string refusal(int error) {
-    return test::in_child([error] {
+/// The text of what `run` throws, or logs, where io_uring_setup fails with `error`.
+std::string refusal(int error, ringo::backend b = ringo::backend::automatic) {
+    return test::in_child([error, b] {
                if (!forbid_io_uring(error)) {
                    std::fputs("seccomp is not to be had", stderr);
                    return;
                }
+               ::unsetenv("RINGO_BACKEND");
+               ::setenv("RINGO_LOG", "1", 1);
                try {
-                   ringo::run(nothing());
+                   ringo::run(nothing(), {.cores = 2, .backend = b});
                } catch (const std::system_error& e) {
                    std::fputs(e.code().value() == error ? e.what() : "another code", stderr);
                }
@@ -81,14 +85,54 @@ bool contains(const std::string& text, const char* part) {
 
 }  // namespace
 
-TEST_CASE("forbidden_io_uring_is_refused_with_cause_and_remedy") {
-    for (const int error : {EPERM, ENOSYS}) {
+TEST_CASE("where_io_uring_is_forbidden_epoll_takes_its_place") {
+    for (const int error : {EPERM, ENOSYS, EINVAL}) {
         const std::string text = refusal(error);
+        CAPTURE(text);
+        CHECK(contains(text, "ringo: 2 cores on epoll"));
+        CHECK(contains(text, "io_uring_setup"));  // why
+    }
+}
+
+TEST_CASE("forbidden_io_uring_that_was_asked_for_is_refused_with_cause_and_remedy") {
+    for (const int error : {EPERM, ENOSYS}) {
+        const std::string text = refusal(error, ringo::backend::uring);
         CAPTURE(text);
         CHECK(contains(text, "io_uring is forbidden here"));
         CHECK(contains(text, "seccomp"));
         CHECK(contains(text, "kernel.io_uring_disabled"));
     }
+}
+
+TEST_CASE("io_uring_of_which_only_the_setup_is_allowed_is_not_used") {
+    for (const unsigned call : {__NR_io_uring_enter, __NR_io_uring_register}) {
+        const std::string text = test::in_child([call] {
+                                     if (!forbid(call, call, EPERM)) {
+                                         std::fputs("seccomp is not to be had", stderr);
+                                         return;
+                                     }
+                                     ::unsetenv("RINGO_BACKEND");
+                                     ::setenv("RINGO_LOG", "1", 1);
+                                     ringo::run(nothing(), {.cores = 1});
+                                 }).output;
+        CAPTURE(text);
+        CHECK(contains(text, "ringo: 1 core on epoll"));
+    }
+}
+
+TEST_CASE("RINGO_LOG_tells_the_back_end") {
+    const auto log = [](ringo::backend b) {
+        return test::in_child([b] {
+                   ::unsetenv("RINGO_BACKEND");
+                   ::setenv("RINGO_LOG", "1", 1);
+                   ringo::run(nothing(), {.cores = 1, .backend = b});
+               })
+            .output;
+    };
+    const std::string text = log(ringo::backend::epoll);
+    CHECK(contains(text, "ringo: 1 core on epoll"));
+    CHECK(std::count(text.begin(), text.end(), '\n') == 1);
+    CHECK(contains(log(ringo::backend::automatic), "ringo: 1 core on "));
 }
 
 TEST_CASE("too_little_lockable_memory_is_refused_with_cause_and_remedy") {

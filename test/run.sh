@@ -14,6 +14,8 @@ usage: ./test/run.sh [options]
   --sanitize KIND   address | thread | undefined | address,undefined
   --werror          warnings are errors
   --suite NAME      only that suite (perf, samples)
+  --backend epoll   as if RINGO_BACKEND said so: all but what is about io_uring alone
+  --forbid-uring    where io_uring is forbidden by a seccomp filter
 RINGO_CORES in the environment is what the tests see.
 END
 }
@@ -25,6 +27,7 @@ werror=false
 dir=build/test
 options=()
 test_args=()
+forbid=false
 packages=("${packages_build[@]}" "${packages_test[@]}")
 
 while [[ $# -gt 0 ]]; do
@@ -34,6 +37,8 @@ while [[ $# -gt 0 ]]; do
     --sanitize) sanitize=${2:?--sanitize needs a kind} && dir+=-${2//,/-} && shift ;;
     --werror) werror=true ;;
     --suite) test_args+=(--suite "${2:?--suite needs a name}") && shift ;;
+    --backend) export RINGO_BACKEND=${2:?--backend needs a name} && shift ;;
+    --forbid-uring) forbid=true ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
     esac
@@ -70,11 +75,19 @@ if [[ -n $compiler ]]; then
     export CXX="$ccache$compiler" CC="$ccache$c_compiler"
 fi
 
-echo "== ${compiler:-default compiler}, $buildtype, sanitize $sanitize, RINGO_CORES ${RINGO_CORES:-unset}: $dir"
+echo "== ${compiler:-default compiler}, $buildtype, sanitize $sanitize, RINGO_CORES ${RINGO_CORES:-unset}," \
+    "RINGO_BACKEND ${RINGO_BACKEND:-unset}: $dir"
 if ! configure "$dir" --buildtype "$buildtype" -Db_sanitize="$sanitize" -Db_lundef=false \
     -Dwerror="$werror" "${options[@]}" || ! meson compile -C "$dir"; then
     printf 'The build failed.\n0 passed, 1 failed\n'
     exit 1
+fi
+
+if [[ $forbid == true ]]; then
+    test_args+=(--wrapper "$PWD/$dir/test/without_uring")
+fi
+if [[ $forbid == true || ${RINGO_BACKEND:-} == epoll ]]; then
+    test_args+=(--no-suite uring)
 fi
 
 # Meson sets the like for ASan and UBSan by itself.
