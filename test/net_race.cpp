@@ -8,6 +8,7 @@
 
 #include <ringo/ringo.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -38,6 +39,12 @@ using test::open_descriptors;
 using test::virtual_run;
 
 namespace {
+
+/// An address of this machine where nobody listens.
+endpoint unused_port() {
+    const listener l = listen(test::own_address());
+    return l.local();
+}
 
 std::vector<endpoint> endpoints(std::initializer_list<const char*> texts) {
     std::vector<endpoint> all;
@@ -192,6 +199,27 @@ TEST_CASE("a_run_ends_while_addresses_race") {
             co_await ringo::sleep(300ms);
         },
         std::ref(net));
+}
+
+TEST_CASE("a_socket_that_is_connected_to_itself_is_none") {
+    const no_descriptor_leaks check;
+    for (const int times : {1, 3}) {
+        int attempts = 0;
+        const endpoint to = unused_port();
+        test::virtual_run(
+            [&]() -> task<> {
+                const failure f = co_await failure_of(dial(to));
+                CHECK(bool(f.code) == (times == 3));
+                CHECK((f.code == std::errc::connection_refused) == (times == 3));
+            },
+            [&](io_operation& op) {
+                if (++attempts <= times) {  // the port that it would have been given
+                    REQUIRE(::bind(op.fd, to.address(), static_cast<socklen_t>(to.size())) == 0);
+                }
+                test::this_kernel().complete(op, {.result = 0, .more = false});
+            });
+        CHECK(attempts == std::min(times + 1, 3));
+    }
 }
 
 TEST_CASE("no_address_at_all_is_refused") {

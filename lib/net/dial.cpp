@@ -1,6 +1,7 @@
 #include <ringo/net/dial.hpp>
 
 #include "../kernel_operation.hpp"
+#include "open_socket.hpp"
 #include "resolve.hpp"
 
 #include <ringo/chan.hpp>
@@ -134,18 +135,34 @@ private:
 
 }  // namespace
 
+namespace {
+
+constexpr int attempts_max = 3;
+
+/// A socket whose own port was chosen for it may get the one that it dials, and if nobody listens
+/// there, it is connected to itself.
+bool has_met_itself(const conn& c, const endpoint& to) noexcept {
+    return to.port() >= 1024 && detail::name_of(c.descriptor(), &::getsockname) == to;
+}
+
+}  // namespace
+
 task<conn> dial(endpoint to) {
-    const int fd = ::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        throw std::system_error(errno, std::system_category(),
-                                fmt::format("dial {}", to.to_string()));
+    const std::string name = fmt::format("dial {}", to.to_string());
+    for (int attempt = 0; attempt < attempts_max; ++attempt) {
+        const int fd = ::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0) {
+            throw std::system_error(errno, std::system_category(), name);
+        }
+        conn c(fd);
+        co_await ringo::detail::kernel_operation(name, ringo::detail::io_code::connect, fd,
+                                                 const_cast<sockaddr*>(to.address()), to.size());
+        if (!has_met_itself(c, to)) {
+            c.set_no_delay(true);
+            co_return c;
+        }
     }
-    conn c(fd);
-    co_await ringo::detail::kernel_operation(fmt::format("dial {}", to.to_string()),
-                                             ringo::detail::io_code::connect, fd,
-                                             const_cast<sockaddr*>(to.address()), to.size());
-    c.set_no_delay(true);
-    co_return c;
+    throw std::system_error(ECONNREFUSED, std::system_category(), name);
 }
 
 task<conn> dial(std::vector<endpoint> any_of, dial_options o) {
