@@ -10,6 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 using namespace std::chrono_literals;
 using namespace ringo;
 
@@ -177,6 +180,34 @@ std::size_t n = co_await c.read(answer);  // 0: the end (io.EOF)
     CHECK(n == 0);
 }
 
+task<> names(std::string port) {
+net::dial_options o{.attempt_delay = 100ms};
+net::conn c = co_await timeout(2s, net::dial("localhost:" + port, o));
+
+auto addresses = co_await net::resolve("localhost", port, {.family = AF_INET});
+    CHECK(c.remote() == addresses.front());
+}
+
+task<> datagrams() {
+std::string buffer(100, ' ');
+net::udp_socket s = net::listen_udp("127.0.0.1:0");
+net::udp_socket c = co_await net::dial_udp(s.local());
+co_await c.send("ping");
+auto [n, from] = co_await s.recv_from(buffer);
+co_await s.send_to({buffer.data(), n}, from);
+    CHECK(n == 4);
+    CHECK(from == c.local());
+}
+
+task<> descriptors(std::string path, int fd) {
+std::string buffer(100, ' ');
+net::datagram_socket l = net::listen_unixgram(path);
+net::datagram_socket c = net::dial_unixgram(path);
+co_await net::send_with(c, "take it", std::span(&fd, 1));
+net::received_with r = co_await net::recv_with(l, buffer);  // r.descriptors close themselves
+    CHECK(r.descriptors.size() == 1);
+}
+
 task<> cpu_work() {
 int sum = co_await blocking([] { return 1 + 1; });  // on another thread, as Go does by itself
     CHECK(sum == 2);
@@ -200,6 +231,11 @@ TEST_CASE("what_from_go_md_says_compiles_and_runs") {
         co_await times();
         co_await errors();
         co_await network();
+        const net::listener l = net::listen("127.0.0.1:0");
+        co_await names(std::to_string(l.local().port()));
+        co_await datagrams();
+        co_await descriptors("unix:@ringo-test-from-go-" + std::to_string(::getpid()),
+                             STDERR_FILENO);
         co_await cpu_work();
     });
 }
