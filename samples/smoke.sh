@@ -27,14 +27,16 @@ smoke_seeds() {
 }
 
 server=
+background=
 work=
 
 # On every way out: no server and no file stays behind.
 clean_up() {
-    if [[ -n $server ]]; then
-        kill -KILL "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-    fi
+    local one
+    for one in $server $background; do
+        kill -KILL "$one" 2>/dev/null || true
+        wait "$one" 2>/dev/null || true
+    done
     [[ -z $work ]] || rm -rf "$work"
 }
 trap clean_up EXIT
