@@ -352,6 +352,7 @@ stop_server() {
     local line status=0
     kill -INT "$server"
     while read -r -t 10 line <&3; do :; done
+    until_true 10 eval '! kill -0 "$server" 2>/dev/null' || die "it still runs 20 s after SIGINT"
     wait "$server" || status=$?
     server=
     [[ $status -eq 0 ]] || die "the server exited with $status after SIGINT"
