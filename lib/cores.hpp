@@ -56,6 +56,8 @@ public:
     bool ending() const noexcept { return stop_asked_.load() || stopping(); }
     /// Goroutines that have started and not ended. Never 0 while there is one.
     std::size_t live() const noexcept;
+    /// ... those that threads that are no cores have started.
+    std::uint64_t submitted() const noexcept { return submitted_.load(); }
 
     /// Starts a goroutine from a thread that is no core. core: as for start_at
     void submit(goroutine& g, int core, context_node* ctx);

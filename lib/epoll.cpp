@@ -190,6 +190,7 @@ void epoll::start(io_operation& op) noexcept {
     RINGO_ASSERT(op.idle());
     enqueue(op, io_state::queued);
     ++in_flight_;
+    counts.started(op.code);
     if (op.code == io_code::accept || op.code == io_code::accept_multishot) {
         prepare_to_accept(op.fd);
     }
@@ -287,6 +288,7 @@ void epoll::advance(io_operation& op) noexcept {
         }
         return;
     }
+    counts.system_calls.add();
     const attempt a = try_call(op);
     switch (a.when) {
         case retry::never:
@@ -305,6 +307,7 @@ void epoll::advance(io_operation& op) noexcept {
 bool epoll::deliver(io_operation& op, io_completion c) noexcept {
     progress_ = true;
     op.state = io_state::queued;  // so a cancel just says so
+    counts.completed(op.code, c);
     op.complete(op, c);
     if (op.state == io_state::withdrawn) {
         completed(op, {.result = -ECANCELED, .more = false});
@@ -321,6 +324,7 @@ void epoll::receive_pooled(io_operation& op) noexcept {
         return;
     }
     pooled_buffer& b = buffer(id);
+    counts.system_calls.add();
     const ::ssize_t n = ::recv(op.fd, b.data, buffer_bytes, MSG_DONTWAIT);
     if (n > 0) {
         free_buffer_ = b.next;
@@ -337,6 +341,7 @@ void epoll::receive_pooled(io_operation& op) noexcept {
 
 void epoll::accept_some(io_operation& op) noexcept {
     for (int left = accepts_per_turn; left > 0; --left) {
+        counts.system_calls.add();
         const int fd = ::accept4(op.fd, nullptr, nullptr, SOCK_CLOEXEC);
         if (fd >= 0) {
             if (!deliver(op, {.result = fd, .more = true})) {
@@ -359,6 +364,7 @@ void epoll::completed(io_operation& op, io_completion c) noexcept {
     op.state = io_state::idle;
     op.ready = 0;
     --in_flight_;
+    counts.completed(op.code, c);
     progress_ = true;
     op.complete(op, c);
 }
@@ -449,6 +455,7 @@ int epoll::control(int fd, watched& w, std::uint32_t wanted) noexcept {
     }
     e.data.u64 = std::uint64_t{w.serial} << 32U | static_cast<std::uint32_t>(fd);
     int how = w.known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    counts.system_calls.add();
     int failed = ::epoll_ctl(epoll_fd_, how, fd, &e);
     if (failed != 0 && (errno == ENOENT || errno == EEXIST)) {  // it was not what it seemed
         how = errno == ENOENT ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
@@ -492,6 +499,7 @@ void epoll::wait(std::int64_t until_ns) noexcept {
     const bool for_ever = until_ns == timer_wheel::never;
     const std::int64_t ns =
         for_ever ? -1 : std::max<std::int64_t>(until_ns <= 0 ? 0 : until_ns - now_ns(), 0);
+    counts.system_calls.add();
     const int n = wait_for_events(ns);
     for (int i = 0; i < n; ++i) {
         if (const epoll_event& e = events_[static_cast<std::size_t>(i)]; e.data.u64 != wake_tag) {

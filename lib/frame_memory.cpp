@@ -72,6 +72,7 @@ public:
         ::munmap(start + skip + bytes, bytes - skip);
         cache.bump = start + skip;
         cache.bump_end = cache.bump + bytes;
+        cache.slab_bytes = cache.slab_bytes + bytes;
         if (bytes == slab_bytes &&
             slabs_.fetch_add(1, std::memory_order_relaxed) >= small_page_slabs) {
             ::madvise(cache.bump, bytes, MADV_HUGEPAGE);

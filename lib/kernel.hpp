@@ -2,6 +2,8 @@
 // for tests, a script with virtual time.
 #pragma once
 
+#include "core_counts.hpp"
+
 #include <ringo/detail/io_operation.hpp>
 #include <ringo/detail/lent.hpp>
 
@@ -75,8 +77,12 @@ public:
 
     /// Instead of giving it back: it goes into a user's hands. Null: too many are there already.
     virtual lent* lend(std::int32_t) noexcept { return nullptr; }
-    /// The back-end and what it uses, in a few words.
+
+    /// The back-end and what it uses, in a few words. core: any thread
     virtual std::string describe() const = 0;
+
+    // core's thread writes, others read
+    kernel_counts counts;
 };
 
 /// An io_uring. entries: of the submission queue.

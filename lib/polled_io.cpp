@@ -59,6 +59,7 @@ bool polled_io::let_others_run() noexcept {
 
 /// False: not now.
 bool polled_io::attempt_now() noexcept {
+    shard::here().count_system_call();
     int error = 0;
     do {
         error = what_.attempt(*this);

@@ -1,7 +1,9 @@
+#include <ringo/metrics.hpp>
 #include <ringo/run.hpp>
 #include <ringo/runtime.hpp>
 
 #include "cores.hpp"
+#include "metrics.hpp"
 
 #include <fmt/format.h>
 
@@ -111,5 +113,7 @@ void runtime::submit(detail::goroutine& g, const place& p) {
 }
 
 std::size_t runtime::cores() const noexcept { return state_->all->size(); }
+
+metrics runtime::metrics() const { return detail::metrics_of(*state_->all); }
 
 }  // namespace ringo

@@ -21,6 +21,7 @@
 #include <ringo/detail/resident.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <thread>
 #include <utility>
 
@@ -35,8 +36,11 @@ constexpr std::uint32_t busy_turns_max = 1024;
 }  // namespace
 
 void shard::turn(std::int64_t until_ns) noexcept {
-    tick = ticks_of(kernel_->coarse_ns());
+    tick = ticks_of(busy_since_ns_);
     if (shuffled_ == nullptr) [[likely]] {
+        if (probe_.is_due(busy_since_ns_)) {
+            probe_.mark(last_ready(), counts.resumes.value(), busy_since_ns_, counts);
+        }
         run_ready();
         run_inbox();
     } else {
@@ -46,14 +50,24 @@ void shard::turn(std::int64_t until_ns) noexcept {
         }
     }
     take_idle_work();
+    counts.turns.add();
+    counts.timers.set(timers.count());
     if (any_ready()) {
         kernel_->turn(0);
+        end_busy_part();
     } else {
+        end_busy_part();
         idle(until_ns);
+        busy_since_ns_ = now_ns();
     }
     if (!timers.empty()) {
-        timers.expire(now_ns());
+        timers.expire(busy_since_ns_);
     }
+}
+
+void shard::end_busy_part() noexcept {
+    const std::int64_t now = now_ns();
+    counts.turn_time.add(now - std::exchange(busy_since_ns_, now));
 }
 
 inline void shard::resume(goroutine& g) noexcept {
@@ -69,19 +83,37 @@ inline void shard::resume(goroutine& g) noexcept {
 }
 
 void shard::run_ready() noexcept {
-    for (int left = resumes_per_turn; left > 0 && ready_head != nullptr; --left) {
+    int left = resumes_per_turn;
+    for (; left > 0 && ready_head != nullptr; --left) {
         goroutine& g = *ready_head;
         ready_head = g.next;
         if (ready_head == nullptr) {
             ready_tail = &ready_head;
         }
         __builtin_prefetch(ready_head);
+        if (probe_.marks(g)) [[unlikely]] {
+            end_sample(left);
+        }
         resume(g);
         if (left % resumes_per_look == 0 && !seems_quiet()) {
+            --left;
             break;
         }
     }
+    counts.resumes.add(static_cast<std::uint64_t>(resumes_per_turn - left));
     current = nullptr;
+}
+
+/// The marked one is the next; the turn might resume so many still.
+[[gnu::noinline]] void shard::end_sample(int left) noexcept {
+    const auto resumed = static_cast<std::uint64_t>(resumes_per_turn - left);
+    probe_.found(counts.resumes.value() + resumed, now_ns(), counts);
+}
+
+/// Null: none is ready.
+const goroutine* shard::last_ready() const noexcept {
+    static_assert(offsetof(goroutine, next) == 0);
+    return ready_head != nullptr ? reinterpret_cast<const goroutine*>(ready_tail) : nullptr;
 }
 
 void shard::run_ready_at_random() noexcept {
@@ -94,6 +126,7 @@ void shard::run_ready_at_random() noexcept {
         }
         ready_tail = &ready_head;
         resume(shuffled_->take(random()));
+        counts.resumes.add();
     }
     current = nullptr;
 }
@@ -189,11 +222,13 @@ void shard::run_inbox() noexcept {
     for (message* m = messages_.take(); m != nullptr;) {
         // Lifetime: running it may free it.
         message* const next = m->next;
+        counts.messages.add();
         m->run(*m);
         m = next;
     }
     for (goroutine* g = arrivals_.take(); g != nullptr;) {
         goroutine* const next = g->next;
+        counts.messages.add();
         if (g->scope_link == nullptr) {
             adopt(*g);
         } else {
@@ -255,6 +290,8 @@ void shard::attach() {
     random_state += 0x9e3779b97f4a7c15 * (std::uint64_t{index} + 1) +
                     static_cast<std::uint64_t>(kernel_->now_ns());
     kernel_->attach();
+    busy_since_ns_ = now_ns();
+    frames_.store(&this_frames, std::memory_order_release);
     id_step_ = static_cast<std::uint32_t>(all.size());
     next_id_ = index + 1U;
     root_scope = &scope_of(*all.root(), *this);
@@ -265,6 +302,7 @@ void shard::detach() noexcept {
     --root_scope->members;
     collect(*root_scope);
     biases.release();
+    frames_.store(nullptr, std::memory_order_release);
     this_core_state = nullptr;
 }
 

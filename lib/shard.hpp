@@ -1,11 +1,14 @@
 // A core: one thread, one kernel, one run queue, its timers and its inbox.
 #pragma once
 
+#include "core_counts.hpp"
 #include "inbox.hpp"
 #include "kernel.hpp"
 #include "ready_bag.hpp"
+#include "ready_probe.hpp"
 #include "timers.hpp"
 
+#include <ringo/detail/frame_memory.hpp>
 #include <ringo/detail/goroutine.hpp>
 
 #include <atomic>
@@ -58,6 +61,7 @@ public:
 
     std::int64_t now_ns() const noexcept { return kernel_->now_ns(); }
     kernel& io() noexcept { return *kernel_; }
+    void count_system_call() noexcept { kernel_->counts.system_calls.add(); }
 
     /// For what starts goroutines without being one, a timer: keeps the run from ending until
     /// `end_hold`. False: the run is ending already, and starts nothing more.
@@ -103,6 +107,12 @@ public:
     void count_started() noexcept {
         started_.store(started_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
+    /// Of this core's thread; null while there is none.
+    const frame_cache* frames() const noexcept { return frames_.load(std::memory_order_acquire); }
+    /// Threads that are no cores have so often woken this one.
+    std::uint64_t outside_wakes() const noexcept {
+        return outside_wakes_.load(std::memory_order_relaxed);
+    }
     /// Ids differ between cores: each counts in steps of the number of cores.
     std::uint32_t next_id() noexcept { return std::exchange(next_id_, next_id_ + id_step_); }
 
@@ -121,7 +131,10 @@ public:
     timer_wheel timers;
 
 private:
+    void end_busy_part() noexcept;
     void run_ready() noexcept;
+    void end_sample(int left) noexcept;
+    const goroutine* last_ready() const noexcept;
     void run_ready_at_random() noexcept;
     void resume(goroutine& g) noexcept;
     bool any_ready() const noexcept {
@@ -159,17 +172,25 @@ private:
     std::int64_t deadlock_pause_ns_ = 10'000'000;
     std::unique_ptr<ready_bag> shuffled_;  // only where a seed decides the order
     std::uint32_t busy_turns_ = 0;         // ... the turns that left the inbox alone
+    ready_probe probe_;
+    std::int64_t busy_since_ns_ = 0;  // the part of this turn that does not wait
 
     // home core writes, others read
     std::atomic<std::uint64_t> started_{0};
     std::atomic<std::uint64_t> ended_{0};
     std::atomic<std::uint64_t> naps_{0};  // odd: in one
+    std::atomic<const frame_cache*> frames_{nullptr};
 
     // other cores
     alignas(64) std::atomic<bool> asleep_{false};
     std::atomic<std::uint32_t> guests_{0};  // other threads than the run's that are in `post`
+    std::atomic<std::uint64_t> outside_wakes_{0};
     inbox<message> messages_;
     inbox<goroutine> arrivals_;
+
+public:
+    // home core writes, others read
+    alignas(64) core_counts counts;
 };
 
 }  // namespace ringo::detail

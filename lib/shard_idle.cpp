@@ -54,7 +54,8 @@ void shard::look_out(std::int64_t until_ns) noexcept {
 void shard::sleep(std::int64_t until_ns) noexcept {
     const std::int64_t end = begin_sleep(until_ns);
     const bool times = end > 0 && all.has_own_cpus();
-    const std::int64_t begin = times ? now_ns() : 0;
+    const std::int64_t begin = busy_since_ns_;
+    counts.sleeps.add();
     kernel_->turn(end);
     asleep_.store(false, std::memory_order_relaxed);
     if (naps_now_) {
@@ -154,6 +155,11 @@ void shard::wake_if_asleep() noexcept {
     // Pairs with begin_sleep(). The exchange lets one of many senders make the system call.
     if (asleep_.load(std::memory_order_seq_cst) &&
         asleep_.exchange(false, std::memory_order_seq_cst)) {
+        if (shard* const here = this_thread(); here != nullptr) {
+            here->counts.wakes_sent.add();
+        } else {
+            outside_wakes_.fetch_add(1, std::memory_order_relaxed);
+        }
         kernel_->wake();
     }
 }

@@ -270,6 +270,7 @@ void uring::start(io_operation& op) noexcept {
     queue_.push_back(op);
     if (&op != &wake_) {
         ++in_flight_;
+        counts.started(op.code);
     }
 }
 
@@ -313,6 +314,7 @@ void uring::flush() noexcept {
         }
         io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
         if (sqe == nullptr) {
+            counts.system_calls.add();
             io_uring_submit(&ring_);
             sqe = io_uring_get_sqe(&ring_);
             if (sqe == nullptr) {
@@ -426,10 +428,12 @@ void uring::enter(std::int64_t until_ns) noexcept {
     const bool submit = io_uring_sq_ready(&ring_) != 0;
     if (until_ns <= 0) {
         if (submit || must_ask()) {
+            counts.system_calls.add();
             io_uring_submit_and_get_events(&ring_);
         }
         return;
     }
+    counts.system_calls.add();
     io_uring_cqe* cqe = nullptr;
     if (until_ns == timer_wheel::never) {
         io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, nullptr, nullptr);
@@ -487,6 +491,9 @@ void uring::completed(io_operation& op, io_completion c) noexcept {
         // be asked again finds nothing any more: the operation must not go on either.
         const bool asked = op.state == io_state::cancelling || op.state == io_state::cancel_queued;
         c.result = asked ? -ECANCELED : -EINTR;
+    }
+    if (&op != &wake_) {
+        counts.completed(op.code, c);
     }
     if (!c.more) {
         (op.state == io_state::submitted    ? active_

@@ -13,6 +13,7 @@
 #include <ringo/go.hpp>
 #include <ringo/io.hpp>
 #include <ringo/latch.hpp>
+#include <ringo/metrics.hpp>
 #include <ringo/mutex.hpp>
 #include <ringo/net.hpp>
 #include <ringo/once.hpp>

@@ -12,6 +12,8 @@
 
 namespace ringo {
 
+struct metrics;  // ringo/metrics.hpp
+
 namespace detail {
 
 class cores_state;
@@ -79,6 +81,12 @@ public:
     }
 
     [[nodiscard]] std::size_t cores() const noexcept;
+
+    /// What the cores have counted so far; include ringo/metrics.hpp.
+    ///
+    /// core     any thread
+    /// cost     for the cores: none but the counting, which is always on
+    [[nodiscard]] ringo::metrics metrics() const;
 
 private:
     struct state;

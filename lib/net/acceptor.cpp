@@ -183,9 +183,15 @@ bool acceptor::attempt(socket_accept& a) noexcept {
 int acceptor::accept_now() const noexcept {
     // The descriptor blocks, but nobody else accepts from it.
     pollfd p{.fd = fd_, .events = POLLIN, .revents = 0};
-    return ::poll(&p, 1, 0) == 1 && p.revents == POLLIN
-               ? ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC)
-               : -1;
+    shard& here = shard::here();
+    here.count_system_call();
+    if (::poll(&p, 1, 0) != 1 || p.revents != POLLIN) {
+        return -1;
+    }
+    here.count_system_call();
+    const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
+    here.io().counts.accepts.add(fd >= 0 ? 1 : 0);
+    return fd;
 }
 
 void acceptor::enlist(socket_accept& a) noexcept {

@@ -299,6 +299,7 @@ bool socket::read_now(socket_read& r) noexcept {
 
 /// returns  bytes, or a negative errno
 ::ssize_t socket::receive_now(socket_read& r) noexcept {
+    shard::here().count_system_call();
     if (!r.leases) {
         auto& into = static_cast<buffer_read&>(r);
         const ::ssize_t n = ::recv(fd_, into.buffer.data(), into.buffer.size(), MSG_DONTWAIT);

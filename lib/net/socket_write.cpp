@@ -121,6 +121,7 @@ bool socket_write::write_now() noexcept {
         error_of(*this) = failure_closed;
         return true;
     }
+    shard::here().count_system_call();
     constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
     const ::ssize_t n =
         gathers ? ::sendmsg(to->descriptor(), static_cast<const msghdr*>(send.address), flags)
