@@ -126,6 +126,7 @@ cores_state::cores_state(const options& resolved, const make_kernel& make)
       has_own_cpus_(resolved.cores > 1 && resolved.cores <= allowed_cpus().size()),
       root_(make_root()),
       pool_(std::make_unique<blocking_pool>()),
+      resolver_pool_(std::make_unique<blocking_pool>()),
       drained_(static_cast<std::ptrdiff_t>(resolved.cores)) {
     for (unsigned i = 0; i < resolved.cores; ++i) {
         shards_.push_back(

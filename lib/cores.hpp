@@ -46,6 +46,8 @@ public:
     shard& shard_at(std::size_t core) noexcept { return *shards_[core]; }
     const context_ref& root() const noexcept { return root_; }
     blocking_pool& pool() noexcept { return *pool_; }
+    /// For look-ups of names, which can hang together: they must not hold up files.
+    blocking_pool& resolver_pool() noexcept { return *resolver_pool_; }
 
     /// Whether there is a CPU for each core, and more than one.
     bool has_own_cpus() const noexcept { return has_own_cpus_; }
@@ -87,6 +89,7 @@ private:
     context_ref root_;
     std::vector<std::unique_ptr<shard>> shards_;
     std::unique_ptr<blocking_pool> pool_;
+    std::unique_ptr<blocking_pool> resolver_pool_;
     std::barrier<> drained_;
     std::vector<std::thread> threads_;  // of all cores but the first
     bool ends_on_deadlock_ = false;

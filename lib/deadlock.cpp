@@ -94,7 +94,8 @@ std::optional<std::size_t> count_threads() noexcept {
 /// A thread may be about to wake a goroutine: who holds a channel need not have touched it yet.
 bool may_be_woken_by_a_thread(cores_state& all) noexcept {
     const auto count = count_threads();
-    return !count || *count > all.size() + all.pool().threads() + sanitizer_threads;
+    const std::size_t own = all.size() + all.pool().threads() + all.resolver_pool().threads();
+    return !count || *count > own + sanitizer_threads;
 }
 
 /// Unlike any other time at which all cores nap; none: one of them does not.

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "no_descriptors.hpp"
+#include "skip.hpp"
 #include "sockets.hpp"
 #include "virtual_run.hpp"
 
@@ -220,6 +222,17 @@ TEST_CASE("a_socket_that_is_connected_to_itself_is_none") {
             });
         CHECK(attempts == std::min(times + 1, 3));
     }
+}
+
+TEST_CASE("no_descriptor_is_left_for_any_attempt") {
+    if (test::needs_descriptors_to_check_types()) {
+        return test::skip(test::no_descriptors::why_not);
+    }
+    run([]() -> task<> {
+        const test::no_descriptors none;
+        const failure f = co_await failure_of(dial(three));
+        CHECK(f.text == "dial 127.0.0.1:1: Too many open files");
+    });
 }
 
 TEST_CASE("no_address_at_all_is_refused") {

@@ -4,7 +4,9 @@
 
 #include "blocking_pool.hpp"
 #include "cores.hpp"
+#include "no_descriptors.hpp"
 #include "shard.hpp"
+#include "skip.hpp"
 #include "sockets.hpp"
 #include "virtual_run.hpp"
 
@@ -96,7 +98,7 @@ task<std::string> text_of(task<std::vector<endpoint>> resolving) {
     co_return text;
 }
 
-std::size_t pool_threads() { return ringo::detail::shard::here().all.pool().threads(); }
+std::size_t pool_threads() { return ringo::detail::shard::here().all.resolver_pool().threads(); }
 
 }  // namespace
 
@@ -159,6 +161,18 @@ TEST_CASE("failures_name_the_host") {
     });
 }
 
+TEST_CASE("a_resolver_without_descriptors_fails") {
+    if (test::needs_descriptors_to_check_types()) {
+        return test::skip(test::no_descriptors::why_not);
+    }
+    run([]() -> task<> {
+        const test::no_descriptors none;
+        const failure f = co_await failure_of(resolve("ringo-test.invalid", "80"));
+        CHECK(f.code);
+        CHECK(test::contains(f.text, "resolve ringo-test.invalid: "));
+    });
+}
+
 TEST_CASE("a_cancelled_look_up_returns_at_once") {
     const no_descriptor_leaks check;
     run([]() -> task<> {
@@ -185,6 +199,8 @@ TEST_CASE("a_cancelled_look_up_that_no_thread_has_taken_up_is_never_made") {
             asking.push_back(spawn([] { return failure_of(resolve("slow.test")); }));
         }
         co_await until([] { return slow_resolver::asked() == threads; });
+        // Nor do those that hang hold up anybody else.
+        CHECK(co_await ringo::blocking([] { return 42; }) == 42);
         for (auto& a : asking) {
             a.cancel();
             const failure f = co_await a;

@@ -413,3 +413,25 @@ TEST_CASE("a_datagram_with_descriptors_waits_for_room") {
         CHECK(r.descriptors.size() == 1);
     });
 }
+
+TEST_CASE("no_descriptor_is_left_for_a_unix_socket") {
+    if (test::needs_descriptors_to_check_types()) {
+        return test::skip(no_descriptors::why_not);
+    }
+    const no_descriptor_leaks check;
+    run([]() -> task<> {
+        datagram_socket server = listen_unixgram(unix_address("full"));
+        datagram_socket client = dial_unixgram(server.local());
+        datagram_socket s = listen_unixgram(unix_address("sender"));
+        fill(client);
+        const std::string where = server.local().to_string();
+        const no_descriptors none;
+        CHECK_THROWS_WITH_AS((void)dial_unixgram(where),
+                             ("dial_unixgram " + where + ": Too many open files").c_str(),
+                             std::system_error);
+        CHECK_THROWS_AS((void)listen_unixgram(unix_address("none")), std::system_error);
+        // To wait for room takes one; the datagram was not sent.
+        const failure f = co_await failure_of(send_to(s, "one", server.local()));
+        CHECK(f.text == "send " + s.local().to_string() + "->" + where + ": Too many open files");
+    });
+}

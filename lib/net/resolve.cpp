@@ -116,7 +116,7 @@ private:
 class look_up_use {
 public:
     look_up_use(const host_and_service& name, const resolve_options& o)
-        : pool_(shard::here().all.pool()), job_(std::make_shared<look_up>(name, o)) {}
+        : pool_(shard::here().all.resolver_pool()), job_(std::make_shared<look_up>(name, o)) {}
     look_up_use(const look_up_use&) = delete;
     look_up_use& operator=(const look_up_use&) = delete;
     ~look_up_use() { job_->leave(pool_); }

@@ -28,6 +28,10 @@ using ringo::detail::descriptor;
 using ringo::detail::polled_io;
 using ringo::detail::polled_type;
 
+// Rejected: multishot recvmsg into pooled buffers. A pooled buffer would cut what the reader's own has
+// room for. Per datagram of 64 bytes (kernel 6.18) it takes 0.88 times the CPU where 64 come at a
+// time, 0.95 times where 8 do, and 1.06 times where each waits for the one before.
+
 namespace {
 
 int attempt_recv(polled_io& p) noexcept {

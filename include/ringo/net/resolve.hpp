@@ -15,8 +15,9 @@ struct resolve_options {
     bool datagram = false;  // the service is one of UDP
 };
 
-/// The addresses of a host, the best first: the system's resolver looks the name up on a pool
-/// thread (see `blocking`), so /etc/hosts and nsswitch.conf hold.
+/// The addresses of a host, the best first. The system's resolver looks the name up, so /etc/hosts
+/// and nsswitch.conf hold, on threads that do nothing else: at most 64 look-ups are made at once in
+/// a runtime, more wait in order.
 ///
 /// takes    a name, or an address without brackets, which needs no look-up; empty: this machine's
 ///          loopback addresses. A port's number, or a service's name
