@@ -63,8 +63,8 @@ task<int> scan(std::string host, port_range ports) {
         }
     }
     co_await probes.wait();
-    std::stable_sort(open.begin(), open.end(), [](const net::endpoint& a, const net::endpoint& b) {
-        return a.port() < b.port();
+    std::sort(open.begin(), open.end(), [](const net::endpoint& a, const net::endpoint& b) {
+        return a.port() != b.port() ? a.port() < b.port() : a.host() < b.host();
     });
     for (const net::endpoint& e : open) {
         std::puts(e.to_string().c_str());
