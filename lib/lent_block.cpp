@@ -51,7 +51,8 @@ void keep_or_free(lent& l) noexcept {
 
 }  // namespace
 
-lent_block::lent_block(std::size_t bytes) noexcept : lent(&keep_or_free), capacity(bytes) {}
+lent_block::lent_block(std::size_t bytes) noexcept
+    : lent(&keep_or_free), capacity(static_cast<std::uint32_t>(bytes)) {}
 
 lent_block* make_block(std::size_t bytes) noexcept {
     try {

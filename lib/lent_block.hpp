@@ -4,6 +4,7 @@
 #include <ringo/detail/lent.hpp>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace ringo::detail {
 
@@ -15,7 +16,8 @@ struct lent_block : lent {
 
     std::byte* data() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
 
-    const std::size_t capacity;
+    const std::uint32_t capacity;
+    std::uint32_t taken = 0;  // bytes, by who reads it piece by piece
 };
 
 /// Null: there is no memory.

@@ -1,8 +1,6 @@
 // Copies that stay in the kernel.
-#include <ringo/io/copy.hpp>
-
-#include "../kernel_operation.hpp"
 #include "../open_use.hpp"
+#include "kernel_copy.hpp"
 
 #include <ringo/blocking.hpp>
 
@@ -31,7 +29,7 @@ namespace {
 constexpr std::size_t file_step = std::size_t{8} << 20;
 constexpr std::size_t pipe_step = std::size_t{1} << 20;
 
-enum class kind { file, pipe, other };
+}  // namespace
 
 kind kind_of(int fd) noexcept {
     struct stat s {};
@@ -41,11 +39,12 @@ kind kind_of(int fd) noexcept {
     return S_ISREG(s.st_mode) ? kind::file : S_ISFIFO(s.st_mode) ? kind::pipe : kind::other;
 }
 
-/// What the kernel says of two that it does not copy between.
 bool is_refusal(int error) noexcept {
     return error == EINVAL || error == EXDEV || error == ENOSYS || error == EOPNOTSUPP ||
            error == EBADF || error == EPERM;
 }
+
+namespace {
 
 /// Blocks. returns  bytes, or a negative errno
 ::ssize_t copy_range(int from, int to) noexcept {
@@ -72,11 +71,15 @@ task<bool> copy_files(descriptor& to, descriptor& from, std::uint64_t& copied) {
     }
 }
 
+}  // namespace
+
 task<> wait_for(descriptor& d, short events) {
     kernel_operation op(fmt::format("copy {}", d.name()), io_code::poll, d.fd(), nullptr,
                         static_cast<std::size_t>(events));
     co_await perform(d, op, "copy");
 }
+
+namespace {
 
 task<bool> splice_all(descriptor& to, descriptor& from, kind to_kind, kind from_kind,
                       std::uint64_t& copied) {
@@ -116,14 +119,20 @@ task<bool> nothing_copied() { co_return false; }
 
 }  // namespace
 
-task<bool> copy_in_kernel(descriptor& to, descriptor& from, std::uint64_t& copied) {
-    const kind out = kind_of(to.fd());
-    const kind in = kind_of(from.fd());
+task<bool> copy_in_kernel(kernel_end to, kernel_end from, std::uint64_t& copied) {
+    if (to.stream != nullptr || from.stream != nullptr) {
+        return copy_with_socket(to, from, copied);
+    }
+    if (to.file == nullptr || from.file == nullptr) {
+        return nothing_copied();
+    }
+    const kind out = kind_of(to.file->fd());
+    const kind in = kind_of(from.file->fd());
     if (out == kind::file && in == kind::file) {
-        return copy_files(to, from, copied);
+        return copy_files(*to.file, *from.file, copied);
     }
     if (out != kind::other && in != kind::other) {
-        return splice_all(to, from, out, in, copied);
+        return splice_all(*to.file, *from.file, out, in, copied);
     }
     return nothing_copied();
 }

@@ -58,7 +58,11 @@ bool is_unix(int fd) noexcept {
 
 socket::socket(int descriptor) noexcept : fd_(descriptor), is_unix_(is_unix(descriptor)) {}
 
-socket::~socket() = default;
+socket::~socket() {
+    if (unread_ != nullptr) {
+        unread_->give_back(*unread_);
+    }
+}
 
 // --- the descriptor ---
 

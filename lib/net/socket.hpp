@@ -21,6 +21,7 @@
 #pragma once
 
 #include "../inbox.hpp"
+#include "../lent_block.hpp"
 
 #include <ringo/detail/bias_lock.hpp>
 #include <ringo/detail/frame_memory.hpp>
@@ -74,6 +75,9 @@ public:
     endpoint remote() noexcept;
     void shutdown(int how) noexcept;
 
+    /// Gives bytes back that were read, for the next read. core: any, the reader's
+    void unread(ringo::detail::lent_block& bytes) noexcept;
+
     /// False: it has ended at once.
     bool read(socket_read& r) noexcept;
     void cancel_read(socket_read& r) noexcept;
@@ -109,6 +113,7 @@ private:
     bool serve(socket_read& r) noexcept;
     void copy_waiting(buffer_read& r) noexcept;
     void lend_waiting(lease_read& r) noexcept;
+    void take_unread(socket_read& r) noexcept;
     void give_back(std::int32_t first) noexcept;
     bool read_now(socket_read& r) noexcept;
     ::ssize_t receive_now(socket_read& r) noexcept;
@@ -118,7 +123,7 @@ private:
 
     // under the lock, home core
     void receive() noexcept;
-    void offer() noexcept;
+    void offer(bool readable) noexcept;
     void settle() noexcept;
     void leave_home() noexcept;
 
@@ -146,6 +151,7 @@ private:
     // under the lock
     bias_lock lock_;
     socket_read* reader_ = nullptr;
+    ringo::detail::lent_block* unread_ = nullptr;  // comes before what waits
     std::int32_t first_waiting_ = -1;  // the oldest buffer; the others are linked behind it
     std::int32_t last_waiting_ = -1;
     std::uint16_t waiting_ = 0;
@@ -158,6 +164,18 @@ private:
     bool starved_ = false;     // the core has no pooled buffer left
     bool large_ = false;       // the last read takes much
     bool bulk_ = false;        // ... and much arrives
+};
+
+/// Waits until there is something to read, or the end, and takes nothing. Meanwhile, and until the
+/// next read, the home receives nothing.
+class readable_wait : public ringo::detail::operation<readable_wait, socket_read> {
+public:
+    explicit readable_wait(socket& s) noexcept : operation(s, kind::readiness) {}
+
+    /// True: it has been received already, and `read` takes it without waiting.
+    bool value() const noexcept { return buffered; }
+
+    bool buffered = false;
 };
 
 [[noreturn]] void raise_failure(socket& s, const char* operation, std::uint8_t error);

@@ -1,7 +1,6 @@
 // The part of a socket that reads.
 #include "socket.hpp"
 
-#include "../lent_block.hpp"
 #include "../shard.hpp"
 
 #include <ringo/detail/arm.hpp>
@@ -41,11 +40,13 @@ constexpr std::size_t large_bytes = 8192;    // a buffer
 constexpr std::size_t bulk_bytes = 4096;     // what has come at once
 constexpr std::uint8_t small_reads_max = 8;  // before it is bulk no more
 
+using kind = socket_read::kind;
+
 bool is_large(const socket_read& r) noexcept {
-    return r.leases || static_cast<const buffer_read&>(r).buffer.size() >= large_bytes;
+    return r.is != kind::buffer || static_cast<const buffer_read&>(r).buffer.size() >= large_bytes;
 }
-bool takes_nothing(const socket_read& r) noexcept {
-    return !r.leases && static_cast<const buffer_read&>(r).buffer.empty();
+bool has_no_room(const socket_read& r) noexcept {
+    return r.is == kind::buffer && static_cast<const buffer_read&>(r).buffer.empty();
 }
 
 /// Empty: there is no memory.
@@ -113,6 +114,22 @@ bool socket::read(socket_read& r) noexcept {
     return true;
 }
 
+void socket::unread(lent_block& bytes) noexcept {
+    const bias_guard guard(lock_);
+    lent_block* const rest = std::exchange(unread_, &bytes);
+    if (rest == nullptr) {
+        return;
+    }
+    const std::size_t left = rest->capacity - rest->taken;
+    if (lent_block* const both = ringo::detail::make_block(bytes.capacity + left)) {
+        std::memcpy(both->data(), bytes.data(), bytes.capacity);
+        std::memcpy(both->data() + bytes.capacity, rest->data() + rest->taken, left);
+        unread_ = both;
+        bytes.give_back(bytes);
+    }
+    rest->give_back(*rest);
+}
+
 void socket::cancel_read(socket_read& r) noexcept {
     shard* home = nullptr;
     {
@@ -165,7 +182,7 @@ void socket::check_alone() noexcept {
 }
 
 bool socket::attempt_read(socket_read& r) noexcept {
-    if (takes_nothing(r)) {
+    if (has_no_room(r)) {
         return true;
     }
     check_alone();
@@ -188,7 +205,7 @@ void socket::enlist_read(socket_read& r) noexcept {
     }
     if (home == &here) {
         receive();
-    } else if (!receiving_) {
+    } else if (!receiving_ || r.is == kind::readiness) {
         send_home(*home, [](socket& s) noexcept {
             const bias_guard guard(s.lock_);
             s.receive();
@@ -203,16 +220,39 @@ bool socket::serve(socket_read& r) noexcept {
         error_of(r) = failure_closed;
         return true;
     }
-    if (waiting_ == 0) {
+    if (waiting_ == 0 && unread_ == nullptr) {
         error_of(r) = error_;
         return error_ != 0 || end_;
     }
-    if (r.leases) {
+    if (r.is == kind::readiness) {
+        static_cast<readable_wait&>(r).buffered = true;
+    } else if (unread_ != nullptr) {
+        take_unread(r);
+    } else if (r.is == kind::lease) {
         lend_waiting(static_cast<lease_read&>(r));
     } else {
         copy_waiting(static_cast<buffer_read&>(r));
     }
     return true;
+}
+
+void socket::take_unread(socket_read& r) noexcept {
+    lent_block& all = *unread_;
+    std::byte* const data = all.data() + all.taken;
+    const std::size_t left = all.capacity - all.taken;
+    if (r.is == kind::lease) {
+        static_cast<lease_read&>(r).taken = lease(data, left, &all);
+        unread_ = nullptr;
+        return;
+    }
+    auto& into = static_cast<buffer_read&>(r);
+    into.received = std::min(left, into.buffer.size());
+    std::memcpy(into.buffer.data(), data, into.received);
+    all.taken += static_cast<std::uint32_t>(into.received);
+    if (into.received == left) {
+        unread_ = nullptr;
+        all.give_back(all);
+    }
 }
 
 void socket::copy_waiting(buffer_read& r) noexcept {
@@ -276,7 +316,7 @@ bool socket::read_now(socket_read& r) noexcept {
         return true;
     }
     // What is being received comes first.
-    if (receiving_ && receive_.code != io_code::poll) {
+    if ((receiving_ && receive_.code != io_code::poll) || r.is == kind::readiness) {
         return false;
     }
     if (!enter()) {
@@ -300,7 +340,7 @@ bool socket::read_now(socket_read& r) noexcept {
 /// returns  bytes, or a negative errno
 ::ssize_t socket::receive_now(socket_read& r) noexcept {
     shard::here().count_system_call();
-    if (!r.leases) {
+    if (r.is == kind::buffer) {
         auto& into = static_cast<buffer_read&>(r);
         const ::ssize_t n = ::recv(fd_, into.buffer.data(), into.buffer.size(), MSG_DONTWAIT);
         into.received = static_cast<std::size_t>(std::max<::ssize_t>(n, 0));
@@ -350,11 +390,17 @@ void socket::end_read(int error) noexcept {
 
 /// Has the kernel receive for a reader that waits, unless it does.
 void socket::receive() noexcept {
-    if (reader_ == nullptr || receiving_ || direct_ ||
+    if (reader_ == nullptr || direct_ ||
         home_.load(std::memory_order_relaxed) != shard::this_thread()) {
         return;
     }
     auto& io = shard::here().io();
+    if (receiving_) {
+        if (reader_->is == kind::readiness && receive_.code != io_code::poll) {
+            io.cancel(receive_);
+        }
+        return;
+    }
     if (!enter()) {
         end_read(failure_closed);
         settle();
@@ -362,8 +408,8 @@ void socket::receive() noexcept {
     }
     socket_read& r = *reader_;
     const bool pooled = io.has_multishot() && !is_unix_ && !std::exchange(starved_, false) &&
-                        !(bulk_ && is_large(r));
-    if (!pooled && !is_arm(r) && !r.leases) {
+                        !(bulk_ && is_large(r)) && r.is != kind::readiness;
+    if (!pooled && !is_arm(r) && r.is == kind::buffer) {
         direct_ = true;
         io.start(static_cast<buffer_read&>(r).direct);
         return;
@@ -374,12 +420,13 @@ void socket::receive() noexcept {
     io.start(receive_);
 }
 
-/// Something may have come for the reader.
-void socket::offer() noexcept {
+/// Something may have come for the reader. readable: it is still the kernel's.
+void socket::offer(bool readable) noexcept {
     socket_read& r = *reader_;
     bool done = false;
     if (!is_arm(r)) {
-        done = r.leases ? read_now(r) : serve(r);
+        done =
+            r.is == kind::lease ? read_now(r) : serve(r) || (readable && r.is == kind::readiness);
     } else if (selection& s = *r.select; s.try_claim()) {
         done = read_now(r);
         s.decide(done ? &r : nullptr);
@@ -448,7 +495,7 @@ void socket::received(const io_completion& c) noexcept {
             small_ = 0;
         }
         if (reader_ != nullptr) {
-            offer();
+            offer(receive_.code == io_code::poll && c.result > 0);
         } else if (c.more && (waiting_ >= waiting_max || bulk_)) {
             io.cancel(receive_);
         }
@@ -521,13 +568,13 @@ buffer_read::receive_operation::receive_operation(buffer_read& r) noexcept
 }
 
 buffer_read::buffer_read(socket& s, std::span<std::byte> into) noexcept
-    : socket_read(s, false), buffer(into), direct(*this) {}
+    : socket_read(s, kind::buffer), buffer(into), direct(*this) {}
 
 void socket_read::release() noexcept { from->release(); }
 
 bias_lock* socket_read::lock() const noexcept { return &from->lock(); }
 
-bool socket_read::start() noexcept { return !takes_nothing(*this) && from->read(*this); }
+bool socket_read::start() noexcept { return !has_no_room(*this) && from->read(*this); }
 
 const ringo::detail::arm_type socket_read::arm{
     {"select", nullptr, nullptr, waker::select},
@@ -537,6 +584,9 @@ const ringo::detail::arm_type socket_read::arm{
     [](wait& w) noexcept { read_of(w).from->withdraw_read(read_of(w)); },
 };
 
-void socket_read::raise() { raise_failure(*from, leases ? "recv" : "read", self->error); }
+void socket_read::raise() {
+    const char* const name = is == kind::lease ? "recv" : "read";
+    raise_failure(*from, name, self->error);
+}
 
 }  // namespace ringo::net::detail

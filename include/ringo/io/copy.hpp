@@ -11,19 +11,43 @@
 #include <cstdint>
 #include <memory>
 
+namespace ringo::net::detail {
+class socket;
+}
+
 namespace ringo::io {
 
 namespace detail {
 
-/// A stream whose bytes the kernel can move without showing them.
-template <class Stream>
-concept in_kernel = requires(Stream& s) {
-    { s.handle() } -> std::convertible_to<ringo::detail::descriptor&>;
+/// An end of a copy that the kernel knows: one of the two, or neither when it is not open.
+struct kernel_end {
+    ringo::detail::descriptor* file = nullptr;
+    net::detail::socket* stream = nullptr;
 };
 
+/// A stream whose bytes the kernel can move without showing them.
+template <class Stream>
+concept has_descriptor = requires(Stream& s) {
+    { s.handle() } -> std::convertible_to<ringo::detail::descriptor&>;
+};
+template <class Stream>
+concept has_socket = requires(Stream& s) {
+    { s.socket() } -> std::convertible_to<net::detail::socket*>;
+};
+template <class Stream>
+concept in_kernel = has_descriptor<Stream> || has_socket<Stream>;
+
+template <in_kernel Stream>
+kernel_end end_of(Stream& s) {
+    if constexpr (has_descriptor<Stream>) {
+        return {.file = &s.handle()};
+    } else {
+        return {.stream = s.socket()};
+    }
+}
+
 /// False: the kernel cannot do it for these two, and the rest is to be copied. `copied` counts.
-task<bool> copy_in_kernel(ringo::detail::descriptor& to, ringo::detail::descriptor& from,
-                          std::uint64_t& copied);
+task<bool> copy_in_kernel(kernel_end to, kernel_end from, std::uint64_t& copied);
 
 constexpr std::size_t copy_step = 65536;
 
@@ -39,12 +63,13 @@ task<> copy_all(To& to, From& from, std::uint64_t& copied) {
 
 }  // namespace detail
 
-/// Copies until `from` ends. Between files the kernel copies; between a file and a pipe, and from
-/// pipe to pipe, it splices.
+/// Copies until `from` ends. Between files the kernel copies; between sockets, files and pipes it
+/// passes pages on (splice). It does not end the other stream: `close_write` does.
 ///
 /// returns  how many bytes
 /// throws   what the streams throw; cancelled, deadline_exceeded: `bytes()` says how many have
-///          been written. Up to 64 KiB more may have been read, which are lost.
+///          been written. What the kernel copies is never lost then: `from` still has the rest.
+///          Otherwise up to 64 KiB more may have been read, which are lost.
 /// core     any
 /// follows  Go io.Copy
 template <writable To, readable From>
@@ -53,7 +78,8 @@ template <writable To, readable From>
     try {
         bool done = false;
         if constexpr (detail::in_kernel<To> && detail::in_kernel<From>) {
-            done = co_await detail::copy_in_kernel(to.handle(), from.handle(), copied);
+            done =
+                co_await detail::copy_in_kernel(detail::end_of(to), detail::end_of(from), copied);
         }
         if (!done) {
             co_await detail::copy_all(to, from, copied);

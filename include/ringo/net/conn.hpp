@@ -35,9 +35,14 @@ extern const ringo::detail::wait_type close_wait;
 /// which need not be the reader's.
 class socket_read : public ringo::detail::waiter {
 public:
-    socket_read(socket& s, bool leases_buffers) noexcept
-        : waiter(read_wait), from(&s), leases(leases_buffers) {}
-    socket_read(socket_read&& other) noexcept : socket_read(*other.from, other.leases) {}
+    enum class kind : unsigned char {
+        buffer,     // a buffer_read
+        lease,      // a lease_read
+        readiness,  // a readable_wait: takes nothing
+    };
+
+    socket_read(socket& s, kind k) noexcept : waiter(read_wait), from(&s), is(k) {}
+    socket_read(socket_read&& other) noexcept : socket_read(*other.from, other.is) {}
     ~socket_read() {
         if (keeps_socket) [[unlikely]] {
             release();
@@ -51,7 +56,7 @@ public:
     static const ringo::detail::arm_type arm;
 
     socket* from;
-    const bool leases;          // it is a lease_read, else a buffer_read
+    const kind is;
     bool given_up = false;      // while the kernel receives into the buffer
     bool keeps_socket = false;  // leaves it when the conn may be gone
 
@@ -76,7 +81,7 @@ public:
 /// Takes a buffer that has been filled.
 class lease_read : public socket_read {
 public:
-    explicit lease_read(socket& s) noexcept : socket_read(s, true) {}
+    explicit lease_read(socket& s) noexcept : socket_read(s, kind::lease) {}
     lease_read(lease_read&& other) noexcept : lease_read(*other.from) {}
 
     lease taken;
