@@ -37,6 +37,19 @@ smoke_http_server() {
     answers "GET /$long HTTP/1.1\r\n$host\r\n" 414
     answers "GET / HTTP/1.1\r\n${host}A: $long$long$long$long\r\n\r\n" 431
 
+    # What the fuzzer starts from; the server lives on.
+    local corpus file
+    corpus=$(dirname "$0")/../test/corpus/http
+    if command -v nc >/dev/null && nc -h 2>&1 | grep -q -- -N; then
+        for file in "$corpus"/*; do
+            timeout 10 nc -N 127.0.0.1 "${address##*:}" <"$file" >"$work/got" ||
+                die "$file: nc exited with $?"
+        done
+        answers "GET /hello HTTP/1.1\\r\\n$last" 200
+    else
+        echo "no nc -N here: not tried"
+    fi
+
     if command -v curl >/dev/null; then
         curl -sf -m 10 -o "$work/got" "http://$address/deep/large%20file"
         cmp "$work/got" "$work/site/deep/large file" || die "the file differs"
