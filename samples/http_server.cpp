@@ -41,7 +41,7 @@ using ringo::task;
 using namespace std::chrono_literals;
 
 constexpr net::serve_options options{.connections_max = 10'000};
-constexpr auto idle_time_max = 60s;             // between requests
+constexpr auto idle_time_max = 60s;             // for a client to take its answers and ask again
 constexpr auto request_time_max = 10s;          // from a request's first byte to its last
 constexpr auto write_time_max = 30s;            // for a client to take what is written at once
 constexpr std::size_t write_bytes = 64 * 1024;  // answers are gathered up to this
@@ -78,26 +78,27 @@ public:
 
     task<> serve() {
         while (open_) {
-            if (net::lease got = co_await receive()) {
-                std::string_view unread = got.text();
-                while (open_ && !unread.empty()) {
-                    unread.remove_prefix(request_.feed(unread));
-                    if (request_.refusal() != 0) {
-                        refuse(request_.refusal());
-                    } else if (request_.complete()) {
-                        co_await answer();
-                    }
-                }
-            } else {
-                co_return co_await flush();
+            const net::lease got = co_await receive();
+            if (!got) {
+                co_return;
             }
-            co_await flush();
+            std::string_view unread = got.text();
+            while (open_ && !unread.empty()) {
+                unread.remove_prefix(request_.feed(unread));
+                if (request_.refusal() != 0) {
+                    refuse(request_.refusal());
+                } else if (request_.complete()) {
+                    co_await answer();
+                }
+            }
         }
+        co_await ringo::timeout(write_time_max, flush());
         co_await take_leave();
     }
 
 private:
-    /// Waits for bytes; an empty lease: there will be none, or they come too slowly.
+    /// Writes what has gathered and waits for bytes. An empty lease: there will be none, or they
+    /// come too slowly.
     task<net::lease> receive() {
         const bool idle = request_.idle();
         if (!idle && !request_end_) {
@@ -105,13 +106,19 @@ private:
         }
         const auto wait = idle ? idle_time_max : *request_end_ - ringo::clock::now();
         try {
-            co_return co_await ringo::timeout(wait, conn_.recv());
+            co_return co_await ringo::timeout(wait, flush_and_receive());
         } catch (const ringo::deadline_exceeded&) {
         }
-        if (!idle) {
+        if (!idle && out_.empty()) {
             refuse(408);
+            co_await ringo::timeout(write_time_max, flush());
         }
         co_return net::lease();
+    }
+
+    task<net::lease> flush_and_receive() {
+        co_await flush();
+        co_return co_await conn_.recv();
     }
 
     task<> answer() {
@@ -155,7 +162,7 @@ private:
                 break;
             }
             if (out_.size() >= write_bytes) {
-                co_await flush();
+                co_await ringo::timeout(write_time_max, flush());
             }
         }
     }
@@ -185,7 +192,7 @@ private:
     /// Writes what has gathered.
     task<> flush() {
         if (!out_.empty()) {
-            co_await ringo::timeout(write_time_max, conn_.write(out_));
+            co_await conn_.write(out_);
             out_.clear();
         }
         if (out_.capacity() > write_bytes) {
