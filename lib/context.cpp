@@ -439,7 +439,7 @@ void rebinding::undo() noexcept {
         unbind(g);
         g.shielded = was_shielded_;
         detail::bind(g, *outer_);
-            --outer_->members;
+        --outer_->members;
     }
 }
 
@@ -550,19 +550,16 @@ cancel_scope with_cancel(const context& parent) {
     return cancel_scope(detail::make_child(*parent.node(), true));
 }
 
-cancel_scope with_timeout(const context& parent, duration d) {
-    return with_deadline(parent, time_point(duration(detail::deadline_after(d))));
-}
+namespace {
 
-cancel_scope with_deadline(const context& parent, time_point t) {
+cancel_scope with_end(const context& parent, std::int64_t ns, bool is_past) {
     context_ref node = detail::make_child(*parent.node(), true);
-    const std::int64_t ns = t.time_since_epoch().count();
     if (ns >= node->deadline_ns) {
         return cancel_scope(std::move(node));  // an earlier deadline stands further up
     }
     node->deadline_ns = ns;
     node->own_deadline = true;
-    if (ns <= detail::now_ns()) {
+    if (is_past) {
         detail::end_context(*node, node_state::past_deadline, nullptr);
     } else if (detail::shard* const here = detail::shard::this_thread()) {
         const std::lock_guard guard(node->lock);
@@ -571,6 +568,17 @@ cancel_scope with_deadline(const context& parent, time_point t) {
         }
     }
     return cancel_scope(std::move(node));
+}
+
+}  // namespace
+
+cancel_scope with_timeout(const context& parent, duration d) {
+    return with_end(parent, detail::deadline_after(d), d <= duration(0));
+}
+
+cancel_scope with_deadline(const context& parent, time_point t) {
+    const std::int64_t ns = t.time_since_epoch().count();
+    return with_end(parent, ns, ns <= detail::now_ns());
 }
 
 place place::with(const ringo::context& ctx, detail::call_site at) const {
