@@ -1,6 +1,8 @@
 #include "try_call.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -38,12 +40,24 @@ attempt try_poll(const io_operation& op) noexcept {
     return n == 0 ? attempt{retry::ready, 0} : done(n < 0 ? n : p.revents);
 }
 
+/// Whether the call must be made as it is: past the page cache it waits for the device, whatever is
+/// asked, and what is appended in one call stays together.
+bool is_for_a_thread(const io_operation& op, bool writes, std::int64_t offset) noexcept {
+    if (op.code == io_code::read) {
+        return false;
+    }
+    const int flags = ::fcntl(op.fd, F_GETFL);
+    const bool in_one = writes && (offset >= 0 || (flags & O_APPEND) != 0);
+    return flags >= 0 && ((flags & O_DIRECT) != 0 || (in_one && op.length > cached_max));
+}
+
 /// Whatever it reads or writes: the descriptor need not be non-blocking.
 attempt try_transfer(const io_operation& op, bool writes, std::int64_t offset) noexcept {
-    if (op.length > cached_max && offset >= 0) {
+    if (is_for_a_thread(op, writes, offset)) {
         return {retry::blocking, 0};
     }
-    const iovec data{.iov_base = op.address, .iov_len = op.length};
+    const iovec data{.iov_base = op.address,
+                     .iov_len = std::min<std::size_t>(op.length, cached_max)};
     const ::ssize_t n = writes ? ::pwritev2(op.fd, &data, 1, offset, RWF_NOWAIT)
                                : ::preadv2(op.fd, &data, 1, offset, RWF_NOWAIT);
     if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) {

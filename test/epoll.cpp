@@ -316,6 +316,35 @@ TEST_CASE("what_epoll_refuses_is_read_and_polled_all_the_same") {
     CHECK(bad.result() == -EBADF);
 }
 
+TEST_CASE("past_the_page_cache_and_beyond_what_is_copied_soon_a_thread_takes_it") {
+    epoll k;
+    std::string name = "ringo-epoll-XXXXXX";
+    const descriptor file(::mkstemp(name.data()));
+    REQUIRE(file >= 0);
+    std::vector<char> data(1U << 20, 'x');
+    noted write(io_code::file_write, file, data.data(), data.size());
+    write.offset = 0;
+    k->start(write);
+    k.finish(write);
+    CHECK(write.result() == static_cast<int>(data.size()));
+    CHECK(k.pool().threads() == 1);
+    const descriptor direct(::open(name.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+    ::unlink(name.c_str());
+    if (direct < 0) {
+        return;  // the file system has no such thing
+    }
+    auto* const aligned = static_cast<char*>(std::aligned_alloc(4096, 4096));
+    noted read(io_code::file_read, direct, aligned, 4096);
+    read.offset = 4096;
+    k->start(read);
+    k.submit();
+    CHECK((read.ended() || read.state == io_state::on_thread));
+    k.finish(read);
+    CHECK(read.result() == 4096);
+    CHECK(aligned[4095] == 'x');
+    std::free(aligned);
+}
+
 TEST_CASE("a_call_that_waits_on_a_thread_is_interrupted_by_its_cancel") {
     epoll k;
     fifo f;

@@ -87,7 +87,7 @@ if [[ $forbid == true ]]; then
     test_args+=(--wrapper "$PWD/$dir/test/without_uring")
 fi
 if [[ $forbid == true || ${RINGO_BACKEND:-} == epoll ]]; then
-    test_args+=(--no-suite uring)
+    test_args+=(--no-suite uring --no-suite docs)
 fi
 
 # Meson sets the like for ASan and UBSan by itself.
