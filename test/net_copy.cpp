@@ -245,6 +245,27 @@ TEST_CASE("closing_either_end_ends_a_copy") {
     }
 }
 
+TEST_CASE("a_socket_is_a_stream_for_lines_gathered_writes_and_read_all") {
+    run([]() -> task<> {
+        connection both = co_await connect();
+        ringo::io::buffered_writer<conn> out(both.client, 64);
+        for (int i = 0; i < 50; ++i) {
+            co_await out.write("line " + std::to_string(i) + "\r\n");
+        }
+        co_await out.flush();
+        ringo::io::buffered_reader<conn> in(both.server, 16);
+        for (int i = 0; i < 49; ++i) {
+            const auto line = co_await in.read_line();
+            CHECK(line == "line " + std::to_string(i));
+        }
+        both.client.close_write();
+        CHECK(co_await ringo::io::read_all(in) == "line 49\r\n");
+        co_await both.server.write("the rest");
+        both.server.close_write();
+        CHECK(co_await ringo::io::read_all(both.client) == "the rest");
+    });
+}
+
 TEST_CASE("a_run_ends_while_copies_wait") {
     const no_descriptor_leaks check;
     run([]() -> task<> {

@@ -223,6 +223,25 @@ TEST_CASE("a_run_ends_while_accepting_pauses") {
     run([&l]() -> task<> { const conn c = co_await l.accept(); });  // it is still there
 }
 
+TEST_CASE("a_copy_without_a_descriptor_for_its_pipe_goes_through_a_buffer") {
+    if (needs_descriptors_to_check_types()) {
+        test::skip(no_descriptors::why_not);
+        return;
+    }
+    run([]() -> task<> {
+        connection in = co_await connect();
+        connection out = co_await connect();
+        co_await in.client.write(patterned(1000));
+        in.client.close_write();
+        {
+            const no_descriptors none;
+            CHECK(co_await ringo::io::copy(out.client, in.server) == 1000);
+        }
+        out.client.close_write();
+        CHECK(co_await read_all(out.server) == patterned(1000));
+    });
+}
+
 TEST_CASE("dial_and_listen_say_that_there_is_no_descriptor") {
     if (needs_descriptors_to_check_types()) {
         return test::skip(no_descriptors::why_not);
