@@ -83,8 +83,10 @@ if ! configure "$dir" --buildtype "$buildtype" -Db_sanitize="$sanitize" -Db_lund
     exit 1
 fi
 
+log=$dir/meson-logs/testlog.json
 if [[ $forbid == true ]]; then
     test_args+=(--wrapper "$PWD/$dir/test/without_uring")
+    log=${log/testlog/testlog-without_uring}  # Meson's name for it
 fi
 if [[ $forbid == true || ${RINGO_BACKEND:-} == epoll ]]; then
     test_args+=(--no-suite uring --no-suite docs)
@@ -93,8 +95,8 @@ fi
 # Meson sets the like for ASan and UBSan by itself.
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
 
-rm -f "$dir/meson-logs/testlog.json"
+rm -f "$log"
 status=0
 meson test -C "$dir" --no-rebuild --print-errorlogs "${test_args[@]}" || status=$?
-python3 test/summary.py "$dir/meson-logs/testlog.json" || status=1
+python3 test/summary.py "$log" || status=1
 exit "$status"
