@@ -1,6 +1,7 @@
 #include <ringo/chan.hpp>
 
 #include "context.hpp"
+#include "probes.hpp"
 #include "shard.hpp"
 
 #include <ringo/error.hpp>
@@ -51,6 +52,7 @@ void chan_core::close() {
             throw channel_closed("chan close");
         }
         closed = true;
+        RINGO_PROBE1(chan_close, this);
         while (waiter* const r = pop(receivers)) {
             woken.add(*r);
         }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "counter.hpp"
+#include "probes.hpp"
 
 #include <ringo/detail/io_operation.hpp>
 
@@ -31,16 +32,20 @@ public:
     static constexpr std::size_t code_count = 64;
     static constexpr std::size_t error_count = 134;  // the errnos; 0 stands for any other
 
-    void started(io_code code) noexcept { started_[index(code)].add(); }
+    void started(const io_operation& op) noexcept {
+        RINGO_PROBE3(operation_submit, &op, static_cast<std::uint8_t>(op.code), op.fd);
+        started_[index(op.code)].add();
+    }
     /// ... or a multishot operation has a result, and goes on.
-    void completed(io_code code, const io_completion& c) noexcept {
+    void completed(const io_operation& op, const io_completion& c) noexcept {
+        RINGO_PROBE3(operation_complete, &op, static_cast<std::uint8_t>(op.code), c.result);
         if (!c.more) {
-            completed_[index(code)].add();
+            completed_[index(op.code)].add();
         }
         if (c.result < 0) {
             const auto error = static_cast<std::size_t>(-std::int64_t{c.result});
             errors_[error < error_count ? error : 0].add();
-        } else if (code == io_code::accept || code == io_code::accept_multishot) {
+        } else if (op.code == io_code::accept || op.code == io_code::accept_multishot) {
             accepts.add();
         }
     }

@@ -190,7 +190,7 @@ void epoll::start(io_operation& op) noexcept {
     RINGO_ASSERT(op.idle());
     enqueue(op, io_state::queued);
     ++in_flight_;
-    counts.started(op.code);
+    counts.started(op);
     if (op.code == io_code::accept || op.code == io_code::accept_multishot) {
         prepare_to_accept(op.fd);
     }
@@ -307,7 +307,7 @@ void epoll::advance(io_operation& op) noexcept {
 bool epoll::deliver(io_operation& op, io_completion c) noexcept {
     progress_ = true;
     op.state = io_state::queued;  // so a cancel just says so
-    counts.completed(op.code, c);
+    counts.completed(op, c);
     op.complete(op, c);
     if (op.state == io_state::withdrawn) {
         completed(op, {.result = -ECANCELED, .more = false});
@@ -364,7 +364,7 @@ void epoll::completed(io_operation& op, io_completion c) noexcept {
     op.state = io_state::idle;
     op.ready = 0;
     --in_flight_;
-    counts.completed(op.code, c);
+    counts.completed(op, c);
     progress_ = true;
     op.complete(op, c);
 }

@@ -24,7 +24,7 @@ void scripted::start(io_operation& op) noexcept {
     active_.push_back(op);
     queue_.push_back(&op);
     ++in_flight_;
-    counts.started(op.code);
+    counts.started(op);
 }
 
 void scripted::complete(io_operation& op, io_completion c) { due_.push_back({&op, c}); }
@@ -67,7 +67,7 @@ void scripted::turn(std::int64_t until_ns) noexcept {
         now_ns_ += ending_turn_ns;
     }
     for (const due& d : std::exchange(due_, {})) {
-        counts.completed(d.op->code, d.completion);
+        counts.completed(*d.op, d.completion);
         if (!d.completion.more) {
             active_.remove(*d.op);
             d.op->state = io_state::idle;

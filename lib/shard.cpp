@@ -12,6 +12,7 @@
 
 #include "context.hpp"
 #include "cores.hpp"
+#include "probes.hpp"
 
 #include <ringo/blocking.hpp>
 #include <ringo/callback.hpp>
@@ -72,6 +73,7 @@ void shard::end_busy_part() noexcept {
 
 inline void shard::resume(goroutine& g) noexcept {
     current = &g;
+    RINGO_PROBE1(goroutine_run, g.id);
     if (can_resume(g)) [[likely]] {
         do {
             frame.resume();
@@ -79,6 +81,8 @@ inline void shard::resume(goroutine& g) noexcept {
     }
     if (g.finished) [[unlikely]] {
         end(g);
+    } else {
+        RINGO_PROBE2(goroutine_park, g.id, g.waiting);
     }
 }
 
@@ -150,6 +154,7 @@ bool shard::can_resume(goroutine& g) noexcept {
         return true;
     } else {
         try {
+            RINGO_PROBE2(goroutine_start, g.id, g.made_by);
             g.type->start(g);
             frame = g.frame;
             return true;
@@ -162,6 +167,7 @@ bool shard::can_resume(goroutine& g) noexcept {
 }
 
 void shard::end(goroutine& g) noexcept {
+    RINGO_PROBE1(goroutine_end, g.id);
     // The block goes in `type->end`; its destructors still run as this goroutine, so it stays
     // bound until the last of them has. Hence the stand-in: a member that keeps the scope.
     scope& s = *g.bound;

@@ -270,7 +270,7 @@ void uring::start(io_operation& op) noexcept {
     queue_.push_back(op);
     if (&op != &wake_) {
         ++in_flight_;
-        counts.started(op.code);
+        counts.started(op);
     }
 }
 
@@ -493,7 +493,7 @@ void uring::completed(io_operation& op, io_completion c) noexcept {
         c.result = asked ? -ECANCELED : -EINTR;
     }
     if (&op != &wake_) {
-        counts.completed(op.code, c);
+        counts.completed(op, c);
     }
     if (!c.more) {
         (op.state == io_state::submitted    ? active_
