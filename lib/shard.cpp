@@ -12,6 +12,7 @@
 
 #include "context.hpp"
 #include "cores.hpp"
+#include "gdb_layout.hpp"
 #include "probes.hpp"
 
 #include <ringo/blocking.hpp>
@@ -302,9 +303,11 @@ void shard::attach() {
     next_id_ = index + 1U;
     root_scope = &scope_of(*all.root(), *this);
     ++root_scope->members;  // it stays
+    show_to_debuggers(*this);
 }
 
 void shard::detach() noexcept {
+    hide_from_debuggers(*this);
     --root_scope->members;
     collect(*root_scope);
     biases.release();

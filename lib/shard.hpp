@@ -126,11 +126,14 @@ public:
     // fixed after start
     cores_state& all;
     scope* root_scope = nullptr;
+    shard* debugger_next = nullptr;  // gdb_layout.hpp
 
     // home core
     timer_wheel timers;
 
 private:
+    friend struct gdb_layout;
+
     void end_busy_part() noexcept;
     void run_ready() noexcept;
     void end_sample(int left) noexcept;
