@@ -5,6 +5,8 @@
 #include <ringo/ringo.hpp>
 
 #include <chrono>
+#include <csignal>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <utility>
@@ -208,6 +210,68 @@ net::received_with r = co_await net::recv_with(l, buffer);  // r.descriptors clo
     CHECK(r.descriptors.size() == 1);
 }
 
+task<> files() {
+    char buffer[100];
+std::string dir = co_await fs::temporary_dir();
+co_await fs::write_file(dir + "/motto", "share memory by communicating\n");  // whole or not at all
+std::string text = co_await fs::read_file(dir + "/motto");
+
+fs::file f = co_await fs::open(dir + "/log", O_RDWR | O_CREAT | O_APPEND);
+co_await f.write("begun\n");
+std::size_t n = co_await f.read_at(buffer, 2);
+co_await f.close();  // its destructor would do, without saying what went wrong
+
+co_await fs::rename(dir + "/log", dir + "/log.1");
+std::vector<fs::entry> entries = co_await fs::list(dir);
+fs::info info = co_await fs::stat(dir + "/log.1");
+co_await fs::remove_all(dir);
+    CHECK((n == 4 && entries.size() == 2 && info.size == 6 && text.size() == 30));
+}
+
+task<> streams() {
+    io::memory_reader from("some");
+    io::memory_writer to;
+auto [r, w] = io::pipe();
+go([w = std::move(w)]() mutable -> task<> {
+    io::buffered_writer out(w);
+    co_await out.write("first\nsecond\nthird\n");
+    co_await out.flush();
+});  // which closes w
+
+io::buffered_reader lines(r);
+while (auto line = co_await lines.read_line()) {
+    use(*line);
+}
+
+std::uint64_t n = co_await io::copy(to, from);
+std::string all = co_await io::read_all(from, 1000);  // more than that is an error
+    CHECK((n == 4 && all.empty()));
+}
+
+task<> commands() {
+    const std::string path = "/etc/passwd";
+auto sorted = co_await os::command("sort", "-r", path).output();
+use(sorted.out);
+
+os::command cmd("tr", "a-z", "A-Z");
+cmd.env("LANG", "C").dir("/").in(os::piped).out(os::piped);
+os::process p = co_await cmd.start();
+co_await p.in.write("gopher");
+p.in.close();
+std::string shouted = co_await io::read_all(p.out);
+os::exit_status status = co_await p.wait();
+    CHECK((status.success() && shouted == "GOPHER"));
+}
+
+task<> signals() {
+auto interrupted = os::signal_context({SIGINT});
+
+recv_chan<int> hangups = os::notify(SIGHUP);
+    CHECK(::raise(SIGHUP) == 0);
+co_await hangups.recv();
+hangups = nullptr;  // the last copy: SIGHUP does again what it did before
+}
+
 task<> cpu_work() {
 int sum = co_await blocking([] { return 1 + 1; });  // on another thread, as Go does by itself
     CHECK(sum == 2);
@@ -236,6 +300,11 @@ TEST_CASE("what_from_go_md_says_compiles_and_runs") {
         co_await datagrams();
         co_await descriptors("unix:@ringo-test-from-go-" + std::to_string(::getpid()),
                              STDERR_FILENO);
+
+        co_await files();
+        co_await streams();
+        co_await commands();
+        co_await signals();
         co_await cpu_work();
     });
 }
