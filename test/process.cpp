@@ -92,8 +92,9 @@ TEST_CASE("output_collects_both_streams_and_the_status") {
 TEST_CASE("more_output_than_allowed_is_an_error_and_ends_the_process") {
     const no_descriptor_leaks check;
     run([]() -> task<> {
-        const auto r = co_await as_result(os::command("yes").output(1000));
-        CHECK(r.error() == ringo::errc::limit_exceeded);
+        const failure f = co_await failure_of(os::command("yes").output(1000));
+        CHECK(f.code == ringo::errc::limit_exceeded);
+        CHECK(test::contains(f.text, "output yes: "));
         CHECK(no_children());
     });
 }
@@ -258,6 +259,17 @@ TEST_CASE("a_group_is_ended_as_a_whole") {
         CHECK((co_await p.stop()).signal() == SIGTERM);
         CHECK(co_await p.out.read(ready) == 0);
     });
+}
+
+TEST_CASE("a_process_that_somebody_else_has_reaped_is_an_error") {
+    const no_descriptor_leaks check;
+    std::signal(SIGCHLD, SIG_IGN);  // the kernel does then
+    run([]() -> task<> {
+        os::process p = co_await os::command("cat").in(os::piped).start();
+        const failure f = co_await failure_of(p.wait());
+        CHECK(f.text == "wait cat: No child processes");
+    });
+    std::signal(SIGCHLD, SIG_DFL);
 }
 
 TEST_CASE("select_waits_for_an_end_and_leaves_the_process_alone") {

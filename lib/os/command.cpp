@@ -379,8 +379,11 @@ task<command_output> output_of_copy(command c, std::size_t limit) {
         auto texts = co_await when_all(read_stream(p.out, limit), read_stream(p.err, limit));
         result.out = std::get<0>(std::move(texts));
         result.err = std::get<1>(std::move(texts));
-    } catch (...) {
-        failed = std::current_exception();
+    } catch (const std::system_error& e) {
+        failed = e.code() == errc::limit_exceeded
+                     ? std::make_exception_ptr(std::system_error(
+                           e.code(), fmt::format("output {}", spawner::program(c))))
+                     : std::current_exception();
     }
     if (failed) {
         co_await p.stop();
