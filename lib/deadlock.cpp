@@ -3,6 +3,7 @@
 #include "blocking_pool.hpp"
 #include "context.hpp"
 #include "cores.hpp"
+#include "sanitizers.hpp"
 #include "shard.hpp"
 
 #include <ringo/detail/operation.hpp>
@@ -51,18 +52,7 @@ std::string describe_parked(cores_state& all) {
 namespace {
 
 // ThreadSanitizer has a thread of its own, at the latest when there is any other.
-#if defined(__SANITIZE_THREAD__)
-#define RINGO_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define RINGO_TSAN 1
-#endif
-#endif
-#if defined(RINGO_TSAN)
-constexpr std::size_t sanitizer_threads = 1;
-#else
-constexpr std::size_t sanitizer_threads = 0;
-#endif
+constexpr std::size_t sanitizer_threads = under_tsan ? 1 : 0;
 
 /// io_uring's workers are the kernel's, though they count as ours.
 bool is_kernel_worker(int tasks, const char* id) noexcept {

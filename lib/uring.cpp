@@ -2,6 +2,7 @@
 #include "buffer_pool.hpp"
 #include "io_list.hpp"
 #include "kernel.hpp"
+#include "sanitizers.hpp"
 #include "timers.hpp"
 
 #include <ringo/detail/panic.hpp>
@@ -37,6 +38,10 @@ constexpr int buffer_group = 0;
 constexpr std::uint64_t cancel_tag = 1;  // in the user_data of a cancel request
 
 constexpr int too_old = EOPNOTSUPP;
+
+// ThreadSanitizer runs signal handlers late: in the next call that it knows of, a clock's perhaps.
+// A core that waits for ever makes none, and nobody would hear the signal.
+constexpr std::int64_t wait_max_ns = under_tsan ? 1'000'000'000 : timer_wheel::never;
 
 [[noreturn]] void refuse(int error) {
     const char* why = "io_uring_setup";
@@ -435,11 +440,11 @@ void uring::enter(std::int64_t until_ns) noexcept {
     }
     counts.system_calls.add();
     io_uring_cqe* cqe = nullptr;
-    if (until_ns == timer_wheel::never) {
+    if (until_ns == timer_wheel::never && wait_max_ns == timer_wheel::never) {
         io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, nullptr, nullptr);
         return;
     }
-    const std::int64_t ns = std::max<std::int64_t>(until_ns - now_ns(), 0);
+    const std::int64_t ns = std::clamp<std::int64_t>(until_ns - now_ns(), 0, wait_max_ns);
     __kernel_timespec limit{.tv_sec = ns / 1'000'000'000, .tv_nsec = ns % 1'000'000'000};
     io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &limit, nullptr);
 }
