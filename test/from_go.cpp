@@ -232,11 +232,11 @@ task<> streams() {
     io::memory_reader from("some");
     io::memory_writer to;
 auto [r, w] = io::pipe();
-go([w = std::move(w)]() mutable -> task<> {
-    io::buffered_writer out(w);
+go([end = std::move(w)]() mutable -> task<> {
+    io::buffered_writer out(end);
     co_await out.write("first\nsecond\nthird\n");
     co_await out.flush();
-});  // which closes w
+});  // which closes it
 
 io::buffered_reader lines(r);
 while (auto line = co_await lines.read_line()) {
