@@ -79,7 +79,20 @@ bool file_io::start() noexcept {
 void file_io::submit() noexcept {
     code = what_;
     length = static_cast<std::uint32_t>(std::min(size_ - done_, step_max));
+    if (what_ == io_code::file_write && offset < 0) {
+        position_ = ::lseek(fd, 0, SEEK_CUR);
+    }
     shard::here().io().start(*this);
+}
+
+/// Kernel: when a disk becomes full in the middle of a write at the file's own position, io_uring
+/// tells how much was written, but may leave the position where it was: the next write would go
+/// over that.
+void file_io::mend_position(int written) noexcept {
+    if (static_cast<std::uint32_t>(written) < length && position_ >= 0 &&
+        ::lseek(fd, 0, SEEK_CUR) == position_) {
+        ::lseek(fd, position_ + written, SEEK_SET);
+    }
 }
 
 /// Whether there is more to be done; `error` says why, where that ends it too early.
@@ -89,6 +102,7 @@ bool file_io::goes_on(int result) noexcept {
     }
     if (result > 0) {
         const auto n = static_cast<std::size_t>(result);
+        mend_position(result);
         done_ += n;
         address = static_cast<std::byte*>(address) + n;
         offset += offset >= 0 ? result : 0;

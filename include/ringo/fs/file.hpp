@@ -54,11 +54,13 @@ private:
     void submit() noexcept;
     void completed(int result) noexcept;
     bool goes_on(int result) noexcept;
+    void mend_position(int written) noexcept;
 
     descriptor* on_;
     ringo::detail::descriptor_use use_{*this};
     std::size_t size_;
     std::size_t done_ = 0;
+    std::int64_t position_ = -1;  // of a write at the file's own, before it
     const io_code what_;
     const extent extent_;
     bool keeps_ = false;  // the descriptor, which may be closed
