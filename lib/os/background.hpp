@@ -6,6 +6,8 @@
 #include <thread>
 #include <utility>
 
+#include <pthread.h>
+
 namespace ringo::os {
 
 /// Runs `f`, which throws nothing, on a thread of its own that no signal handler disturbs.
@@ -18,7 +20,9 @@ int start_background(F f) {
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = 0;
     try {
-        std::thread(std::move(f)).detach();
+        std::thread thread(std::move(f));
+        ::pthread_setname_np(thread.native_handle(), "ringo-os");
+        thread.detach();
     } catch (const std::system_error& e) {
         error = e.code().value();
     }
