@@ -1,6 +1,7 @@
 #include "context.hpp"
 
 #include "shard.hpp"
+#include "snapshot.hpp"
 #include "timers.hpp"
 
 #include <ringo/detail/arm.hpp>
@@ -421,6 +422,16 @@ void done_operation::unlink() noexcept {
 
 // --- binding for the length of an await ---
 
+namespace {
+
+void tell_census(const goroutine& g) {
+    if (census* const c = shard::here().current_census()) [[unlikely]] {
+        c->moved(g);
+    }
+}
+
+}  // namespace
+
 void rebinding::bind(goroutine& g, context_node& ctx) {
     // Keeps the outer scope as a member, so that coming back needs no look-up.
     scope& inner = scope_of(ctx, shard::here());
@@ -430,6 +441,7 @@ void rebinding::bind(goroutine& g, context_node& ctx) {
     was_shielded_ = g.shielded;
     g.shielded = was_shielded_ || ctx.to_parent == bond::shielded;
     detail::bind(g, inner);
+    tell_census(g);
     g_ = &g;
 }
 
@@ -439,6 +451,7 @@ void rebinding::undo() noexcept {
         unbind(g);
         g.shielded = was_shielded_;
         detail::bind(g, *outer_);
+        tell_census(g);
         --outer_->members;
     }
 }

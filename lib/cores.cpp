@@ -1,6 +1,8 @@
 #include "cores.hpp"
 
 #include "blocking_pool.hpp"
+#include "debug.hpp"
+#include "watchdog.hpp"
 
 #include <ringo/detail/panic.hpp>
 #include <ringo/go.hpp>
@@ -117,6 +119,9 @@ options resolve(const options& given) {
     if (o.shutdown_grace.count() < 0) {
         refuse("options.shutdown_grace is negative");
     }
+    if (o.stall_after.count() < 0) {
+        refuse("options.stall_after is negative");
+    }
     o.backend = chosen_backend(o.backend);
     return o;
 }
@@ -177,6 +182,9 @@ void cores_state::run() {
     }
     cpu_set_t before;
     const bool restore = ::sched_getaffinity(0, sizeof before, &before) == 0;
+    if (watched_) {
+        begin_watch(*this);
+    }
     open_gate(gate::open);
     pin(0);
     run_core(shard_at(0));
@@ -214,6 +222,9 @@ void cores_state::run_core(shard& s) noexcept {
 }
 
 void cores_state::end_goroutines(shard& first) noexcept {
+    if (watched_ && main_end_ != 0) {
+        report_leaks(*this, main_end_);
+    }
     enter(phase::stopping);
     end_context(*root_, node_state::cancelled, nullptr);
     const auto grace = std::chrono::nanoseconds(options_.shutdown_grace).count();
@@ -233,11 +244,15 @@ void cores_state::end_goroutines(shard& first) noexcept {
             first.turn(timer_wheel::never);
         }
     }
+    if (watched_) {
+        end_watch(*this);
+    }
     enter(phase::draining);
 }
 
 /// No goroutine is left on any core: nothing but ringo's own work remains.
 void cores_state::finish(shard& s) noexcept {
+    s.drop_censuses();
     s.drain();
     drained_.arrive_and_wait();
     s.drain();  // what the others sent while they drained
@@ -249,6 +264,11 @@ void cores_state::enter(phase p) noexcept {
     for (const auto& s : shards_) {
         s->io().wake();
     }
+}
+
+void cores_state::main_ended() noexcept {
+    main_end_ = turn_mark(shard_at(0));
+    stop();
 }
 
 void cores_state::stop() noexcept {

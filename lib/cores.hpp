@@ -41,10 +41,15 @@ public:
     /// Before `run`: the program ends when nothing can ever run again.
     void end_on_deadlock() noexcept { ends_on_deadlock_ = true; }
     bool ends_on_deadlock() const noexcept { return ends_on_deadlock_; }
+    /// ... and it is looked after (watchdog.hpp).
+    void be_watched() noexcept { watched_ = true; }
+    /// The main task has ended. core: its own
+    void main_ended() noexcept;
 
     std::size_t size() const noexcept { return shards_.size(); }
     shard& shard_at(std::size_t core) noexcept { return *shards_[core]; }
     const context_ref& root() const noexcept { return root_; }
+    const options& given_options() const noexcept { return options_; }
     blocking_pool& pool() noexcept { return *pool_; }
     /// For look-ups of names, which can hang together: they must not hold up files.
     blocking_pool& resolver_pool() noexcept { return *resolver_pool_; }
@@ -93,6 +98,9 @@ private:
     std::barrier<> drained_;
     std::vector<std::thread> threads_;  // of all cores but the first
     bool ends_on_deadlock_ = false;
+    bool watched_ = false;
+
+    std::uint32_t main_end_ = 0;  // in which turn of the first core, which writes it
 
     // any thread
     std::atomic<phase> phase_{phase::running};

@@ -3,8 +3,11 @@
 #include "blocking_pool.hpp"
 #include "context.hpp"
 #include "cores.hpp"
+#include "debug.hpp"
 #include "sanitizers.hpp"
 #include "shard.hpp"
+#include "snapshot.hpp"
+#include "watchdog.hpp"
 
 #include <ringo/detail/operation.hpp>
 
@@ -84,8 +87,9 @@ std::optional<std::size_t> count_threads() noexcept {
 /// A thread may be about to wake a goroutine: who holds a channel need not have touched it yet.
 bool may_be_woken_by_a_thread(cores_state& all) noexcept {
     const auto count = count_threads();
-    const std::size_t own = all.size() + all.pool().threads() + all.resolver_pool().threads();
-    return !count || *count > own + sanitizer_threads;
+    const std::size_t own = all.size() + all.pool().threads() + all.resolver_pool().threads() +
+                            watchdog_threads() + sanitizer_threads;
+    return !count || *count > own;
 }
 
 /// Unlike any other time at which all cores nap; none: one of them does not.
@@ -127,8 +131,9 @@ void end_by_deadlock(cores_state& all) noexcept {
     }
     std::fflush(nullptr);
     std::fputs(
-        fmt::format("fatal error: {}\n\n{}\n", deadlock_message, describe_parked(all)).c_str(),
+        fmt::format("fatal error: {}\n\n{}\n\n", deadlock_message, describe_parked(all)).c_str(),
         stderr);
+    print_snapshot(*snapshot::take_asleep(all), stderr);
     std::_Exit(2);  // no destructors: the other threads are still there
 }
 

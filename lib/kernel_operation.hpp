@@ -55,7 +55,11 @@ private:
     static void give_up(wait& w) noexcept {
         shard::here().io().cancel(static_cast<kernel_operation&>(w));
     }
-    static constexpr wait_type kernel_wait{"io", &give_up};
+    static void describe(const wait& w, wait_state& s) noexcept {
+        s.fd = static_cast<const kernel_operation&>(w).fd;
+        s.fd_is_socket = true;
+    }
+    static constexpr wait_type kernel_wait{"io", &give_up, nullptr, waker::goroutine, &describe};
 
     std::string name_;
     int result_ = -1;

@@ -1,5 +1,6 @@
 #include "panics.hpp"
 #include "shard.hpp"
+#include "trace.hpp"
 
 #include <fmt/format.h>
 
@@ -32,8 +33,8 @@ std::string readable(const char* mangled) {
 void panic(const char* message) noexcept {
     const core_state* const core = this_core_state;
     if (core != nullptr && core->current != nullptr) {
-        print_and_abort(fmt::format("panic: {}\n\ngoroutine {} [running] on core {}\n", message,
-                                    core->current->id, core->index));
+        print_and_abort(fmt::format("panic: {}\n\ngoroutine {} [running, core {}]:\n{}", message,
+                                    core->current->id, core->index, current_trace_text()));
     }
     print_and_abort(fmt::format("panic: {}\n", message));
 }
@@ -48,8 +49,8 @@ void panic_unhandled(std::uint64_t goroutine_id, const std::exception_ptr& error
         const std::type_info* const type = abi::__cxa_current_exception_type();
         what = type != nullptr ? readable(type->name()) : "unknown";
     }
-    print_and_abort(
-        fmt::format("panic: unhandled exception in goroutine {}: {}\n", goroutine_id, what));
+    print_and_abort(fmt::format("panic: unhandled exception in goroutine {}: {}\n\n{}",
+                                goroutine_id, what, current_trace_text()));
 }
 
 }  // namespace ringo::detail

@@ -32,6 +32,10 @@ public:
             shard::here().io().cancel(*p);
         }
     }
+    static void describe(const wait& w, wait_state& s) noexcept {
+        s.fd = static_cast<const poll_operation&>(w).fd_;
+        s.fd_is_socket = true;
+    }
     static void cancel(wait& w) noexcept {
         if (of(w).polled_ != nullptr) {  // else it has ended, and will be resumed
             leave(w);
@@ -70,7 +74,7 @@ private:
     }
 };
 
-const wait_type poll_wait{"poll", &fd_poll::cancel};
+const wait_type poll_wait{"poll", &fd_poll::cancel, nullptr, waker::goroutine, &fd_poll::describe};
 
 const arm_type poll_operation::arm{
     {"select", nullptr, nullptr, waker::select},

@@ -81,11 +81,12 @@ void run_cores(goroutine& main, const options& o) {
         throw;
     }
     all->end_on_deadlock();
+    all->be_watched();
     all->submit(main, 0, nullptr);
     all->run();
 }
 
-void main_ended() noexcept { shard::here().all.stop(); }
+void main_ended() noexcept { shard::here().all.main_ended(); }
 
 }  // namespace detail
 
@@ -96,6 +97,7 @@ struct runtime::state {
 
 runtime::runtime(const options& o) : state_(std::make_unique<state>()) {
     state_->all = detail::make_cores(o);
+    state_->all->be_watched();
     try {
         state_->first = std::thread([this] { state_->all->run(); });
     } catch (const std::system_error& e) {

@@ -126,8 +126,9 @@ private:
     std::size_t count_ = 0;
 };
 
-const wait_type never_wait{"select (no operands)", &give_up, nullptr, waker::goroutine,
-                           [](const wait&, wait_state& s) noexcept { s.forever = true; }};
+const wait_type never_wait{
+    "select (no operands)", &give_up, nullptr, waker::goroutine,
+    [](const wait&, wait_state& s) noexcept { s.forever = s.leaks.nil_counts; }};
 
 const wait_type select_wait{"select", &selection::cancel, nullptr, waker::goroutine,
                             &selection::describe};
@@ -214,7 +215,7 @@ void selection::describe(const wait& w, wait_state& s) noexcept {
     auto& me = const_cast<selection&>(static_cast<const selection&>(w));
     s.arms = static_cast<std::uint32_t>(me.arms_.size());
     // While it is claimed, nobody takes an arm out of its list, so what the arms wait for lives.
-    if (s.looks_for_leaks && me.try_claim()) {
+    if (s.leaks.sought && me.try_claim()) {
         bool forever = true;
         for (const wait* const arm : me.arms_) {
             s.forever = false;

@@ -14,6 +14,7 @@
 #include "cores.hpp"
 #include "gdb_layout.hpp"
 #include "probes.hpp"
+#include "snapshot.hpp"
 
 #include <ringo/blocking.hpp>
 #include <ringo/callback.hpp>
@@ -27,6 +28,8 @@
 #include <thread>
 #include <utility>
 
+#include <unistd.h>
+
 namespace ringo::detail {
 
 constinit thread_local core_state* this_core_state = nullptr;
@@ -38,7 +41,7 @@ constexpr std::uint32_t busy_turns_max = 1024;
 }  // namespace
 
 void shard::turn(std::int64_t until_ns) noexcept {
-    tick = ticks_of(busy_since_ns_);
+    begin_turn();
     if (shuffled_ == nullptr) [[likely]] {
         if (probe_.is_due(busy_since_ns_)) {
             probe_.mark(last_ready(), counts.resumes.value(), busy_since_ns_, counts);
@@ -54,7 +57,7 @@ void shard::turn(std::int64_t until_ns) noexcept {
     take_idle_work();
     counts.turns.add();
     counts.timers.set(timers.count());
-    if (any_ready()) {
+    if (any_ready() || censuses_ != nullptr) {
         kernel_->turn(0);
         end_busy_part();
     } else {
@@ -70,6 +73,26 @@ void shard::turn(std::int64_t until_ns) noexcept {
 void shard::end_busy_part() noexcept {
     const std::int64_t now = now_ns();
     counts.turn_time.add(now - std::exchange(busy_since_ns_, now));
+}
+
+void shard::begin_turn() noexcept {
+    set_pace(pace_.load(std::memory_order_relaxed) + 2);
+    const std::uint32_t now = ticks_of(busy_since_ns_);
+    if (now != tick) {
+        tick = now;
+        made_.note(next_id_, now);
+    }
+    if (!questions_.seems_empty() || censuses_ != nullptr) [[unlikely]] {
+        answer_censuses();
+    }
+}
+
+/// For the kernel, which is no work.
+void shard::wait(std::int64_t until_ns) noexcept {
+    const std::uint64_t pace = pace_.load(std::memory_order_relaxed);
+    set_pace(pace + 1);
+    kernel_->turn(until_ns);
+    set_pace(pace + 2);
 }
 
 inline void shard::resume(goroutine& g) noexcept {
@@ -247,6 +270,28 @@ void shard::run_inbox() noexcept {
     }
 }
 
+void shard::answer_censuses() {
+    constexpr std::size_t steps = 256;
+    if (censuses_ == nullptr) {
+        censuses_ = questions_.take();
+    }
+    if (census* const first = censuses_; first != nullptr) {
+        census* const following = first->next;
+        if (first->go_on(steps)) {
+            censuses_ = following;
+        }
+    }
+}
+
+void shard::drop_censuses() {
+    while (censuses_ != nullptr || !questions_.seems_empty()) {
+        if (censuses_ == nullptr) {
+            censuses_ = questions_.take();
+        }
+        std::exchange(censuses_, censuses_->next)->give_up();
+    }
+}
+
 void shard::take_idle_work() noexcept {
     if (!all.has_idle_work()) {
         return;
@@ -299,6 +344,9 @@ void shard::attach() {
     kernel_->attach();
     busy_since_ns_ = now_ns();
     frames_.store(&this_frames, std::memory_order_release);
+    thread_ = ::pthread_self();
+    thread_number_ = ::gettid();
+    set_pace(1);
     id_step_ = static_cast<std::uint32_t>(all.size());
     next_id_ = index + 1U;
     root_scope = &scope_of(*all.root(), *this);
@@ -375,7 +423,7 @@ void shard::drain() noexcept {
     while (kernel_->in_flight() != 0 || !timers.empty() || !messages_.empty()) {
         timers.expire(timer_wheel::never);
         run_inbox();
-        kernel_->turn(kernel_->in_flight() != 0 && messages_.empty() ? timer_wheel::never : 0);
+        wait(kernel_->in_flight() != 0 && messages_.empty() ? timer_wheel::never : 0);
         kernel_->cancel_all();
     }
     while (residents_ != nullptr) {

@@ -1,6 +1,7 @@
 // A core: one thread, one kernel, one run queue, its timers and its inbox.
 #pragma once
 
+#include "ages.hpp"
 #include "core_counts.hpp"
 #include "inbox.hpp"
 #include "kernel.hpp"
@@ -17,8 +18,11 @@
 #include <memory>
 #include <utility>
 
+#include <pthread.h>
+
 namespace ringo::detail {
 
+class census;
 class cores_state;
 class resident;
 struct scope;
@@ -34,6 +38,10 @@ inline void note_made(goroutine& g, const core_state& here, call_site made) noex
     set_made(g, made);
     g.made_by = here.current != nullptr ? here.current->id : 0;
 }
+
+inline constexpr std::uint32_t main_id = 1;  // the first of the first core: run's main task
+/// Set, and never reset, by the first channel whose last handle goes while goroutines wait on it.
+extern std::atomic<bool> any_orphan;
 
 class shard : public core_state {
 public:
@@ -86,14 +94,31 @@ public:
 
     scope* scopes() const noexcept { return scopes_; }
 
+    /// Works at what others want to know of this core's goroutines: a part of the first census.
+    void answer_censuses();
+    void drop_censuses();
+    /// The one under way; null: none is.
+    census* current_census() const noexcept { return censuses_; }
+    const ages& made() const noexcept { return made_; }
+
     // --- any thread ---
 
     void post(message& m) noexcept;
     /// A goroutine that is new, or that was parked on this core.
     void post(goroutine& g) noexcept;
+    void post(census& c) noexcept;
     void wake_if_asleep() noexcept;
     bool asleep() const noexcept { return asleep_.load(std::memory_order_seq_cst); }
-    bool has_mail() const noexcept { return !messages_.empty() || !arrivals_.empty(); }
+    bool has_mail() const noexcept {
+        return !messages_.empty() || !arrivals_.empty() || !questions_.empty();
+    }
+    /// On the core's own thread.
+    std::uint64_t turns() const noexcept { return counts.turns.value(); }
+    /// Odd while this core works, another number in each turn; even while it waits for its kernel.
+    std::uint64_t pace() const noexcept { return pace_.load(std::memory_order_acquire); }
+    /// The thread of a core whose pace is not 0.
+    pthread_t thread() const noexcept { return thread_; }
+    pid_t thread_number() const noexcept { return thread_number_; }
     /// Which nap this core takes (deadlock.hpp); 0: none.
     std::uint64_t nap() const noexcept {
         const std::uint64_t n = naps_.load(std::memory_order_seq_cst);
@@ -153,6 +178,9 @@ private:
     void take_idle_work() noexcept;
     bool is_own_thread() const noexcept;
     bool seems_quiet() const noexcept { return messages_.seems_empty() && arrivals_.seems_empty(); }
+    void begin_turn() noexcept;
+    void wait(std::int64_t until_ns) noexcept;
+    void set_pace(std::uint64_t p) noexcept { pace_.store(p, std::memory_order_release); }
     void idle(std::int64_t until_ns) noexcept;
     void look_out(std::int64_t until_ns) noexcept;
     void sleep(std::int64_t until_ns) noexcept;
@@ -177,12 +205,17 @@ private:
     std::uint32_t busy_turns_ = 0;         // ... the turns that left the inbox alone
     ready_probe probe_;
     std::int64_t busy_since_ns_ = 0;  // the part of this turn that does not wait
+    census* censuses_ = nullptr;      // by `next`
+    ages made_;                       // of the ids that this core has issued
+    pthread_t thread_{};
+    pid_t thread_number_ = 0;
 
     // home core writes, others read
     std::atomic<std::uint64_t> started_{0};
     std::atomic<std::uint64_t> ended_{0};
     std::atomic<std::uint64_t> naps_{0};  // odd: in one
     std::atomic<const frame_cache*> frames_{nullptr};
+    std::atomic<std::uint64_t> pace_{0};
 
     // other cores
     alignas(64) std::atomic<bool> asleep_{false};
@@ -190,10 +223,16 @@ private:
     std::atomic<std::uint64_t> outside_wakes_{0};
     inbox<message> messages_;
     inbox<goroutine> arrivals_;
+    inbox<census> questions_;
 
 public:
     // home core writes, others read
     alignas(64) core_counts counts;
 };
+
+/// Which turn of its core this is, among the last billion; even, and not 0.
+inline std::uint32_t turn_mark(const shard& s) noexcept {
+    return static_cast<std::uint32_t>(s.turns()) << 1U | 0x8000'0000U;
+}
 
 }  // namespace ringo::detail

@@ -3,6 +3,7 @@
 #include "deadlock.hpp"
 #include "pause_cpu.hpp"
 #include "shard.hpp"
+#include "snapshot.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -56,7 +57,7 @@ void shard::sleep(std::int64_t until_ns) noexcept {
     const bool times = end > 0 && all.has_own_cpus();
     const std::int64_t begin = busy_since_ns_;
     counts.sleeps.add();
-    kernel_->turn(end);
+    wait(end);
     asleep_.store(false, std::memory_order_relaxed);
     if (naps_now_) {
         end_nap();
@@ -142,6 +143,12 @@ bool shard::is_own_thread() const noexcept {
 void shard::post(message& m) noexcept {
     const visit v(guests_, is_own_thread());
     messages_.push(m);
+    wake_if_asleep();
+}
+
+void shard::post(census& c) noexcept {
+    const visit v(guests_, is_own_thread());
+    questions_.push(c);
     wake_if_asleep();
 }
 

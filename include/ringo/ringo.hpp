@@ -7,6 +7,7 @@
 #include <ringo/chan.hpp>
 #include <ringo/condition_variable.hpp>
 #include <ringo/context.hpp>
+#include <ringo/debug.hpp>
 #include <ringo/error.hpp>
 #include <ringo/event.hpp>
 #include <ringo/fs.hpp>

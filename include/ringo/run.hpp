@@ -30,6 +30,9 @@ struct options {
     ringo::backend backend = ringo::backend::automatic;  // RINGO_BACKEND overrides
     unsigned ring_entries = 0;                       // of each core's ring; 0: 256; at most 32,768
     std::chrono::milliseconds shutdown_grace{1000};  // for goroutines to end, after the main task
+    // A core that stays in one turn for longer is reported on stderr, once; 0: none is.
+    std::chrono::milliseconds stall_after{100};
+    bool sigquit_prints = true;  // SIGQUIT prints all goroutines, unless the program has a handler
 };
 
 namespace detail {
@@ -68,9 +71,15 @@ public:
 /// stderr.
 ///
 /// When nothing can ever run again, the program ends as Go's does: `all goroutines are asleep -
-/// deadlock!` and what they wait in on stderr, status 2. That is no deadlock which a timer, a
+/// deadlock!` and what they wait in, with traces, on stderr, status 2. That is no deadlock which a timer, a
 /// kernel operation, `blocking` or a callback may end, or a thread of the program's own: where
 /// there is one, nothing is reported.
+///
+/// While it runs, SIGQUIT prints all goroutines on stderr, and the program goes on; a core that
+/// stays in one turn for longer than `stall_after` is reported there. For that a thread looks on,
+/// and asks by SIGURG, unless the program has a handler of its own for that. At the end goroutines
+/// that have leaked (debug::leaks) are reported, but for those that waited on what the main task
+/// gave up as it ended.
 ///
 /// takes    a task, or a callable that returns one
 /// returns  what the task returns; 0 for task<>

@@ -66,7 +66,12 @@ void cancel_socket_read(wait& w) noexcept { read_of(w).from->cancel_read(read_of
 
 }  // namespace
 
-const ringo::detail::wait_type read_wait{"read", &cancel_socket_read};
+const ringo::detail::wait_type read_wait{
+    "read", &cancel_socket_read, nullptr, waker::goroutine,
+    [](const wait& w, ringo::detail::wait_state& s) noexcept {
+        s.fd = static_cast<const socket_read&>(w).from->descriptor();
+        s.fd_is_socket = true;
+    }};
 
 socket::receive_operation::receive_operation(socket& s) noexcept
     : io_operation([](io_operation& op, const io_completion& c) noexcept {

@@ -42,7 +42,12 @@ void cancel_socket_write(wait& w) noexcept {
 
 }  // namespace
 
-const ringo::detail::wait_type write_wait{"write", &cancel_socket_write};
+const ringo::detail::wait_type write_wait{
+    "write", &cancel_socket_write, nullptr, waker::goroutine,
+    [](const wait& w, ringo::detail::wait_state& s) noexcept {
+        s.fd = static_cast<const socket_write&>(w).to->descriptor();
+        s.fd_is_socket = true;
+    }};
 
 socket_write::send_operation::send_operation(socket_write& w) noexcept
     : io_operation([](io_operation& op, const io_completion& c) noexcept {

@@ -97,7 +97,8 @@ private:
     static bool withdraw(wait& w, wait_list chan_core::*list) noexcept;
 
     std::atomic<std::uint32_t> references_{1};
-    std::atomic<bool> orphaned_{false};  // no handle is left; the last waiter frees it
+    // Not 0: no handle is left, and the last waiter frees it. By whom: see orphan_mark.
+    std::atomic<std::uint32_t> orphaned_{0};
     destroy_function destroy_;
 };
 

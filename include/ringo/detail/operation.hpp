@@ -26,15 +26,22 @@ class selection;
 class parked_thread;
 struct arm_type;
 
+/// Whether `wait_state::forever` is asked for.
+struct leak_question {
+    bool sought = false;
+    bool nil_counts = true;    // the nil channel, which may be meant so
+    std::uint32_t spared = 0;  // channels whose last handle the main task gave up as it ended
+};
+
 /// What a goroutine waits in, as debug output shows it.
 struct wait_state {
     const char* name;
-    std::int64_t until_ns = 0;    // of a sleep; 0: none
-    std::uint32_t arms = 0;       // of a select
-    int fd = -1;                  // of an operation of the kernel
-    bool fd_is_socket = false;    // it may have a peer
-    bool looks_for_leaks = false; // asks for `forever`, which may cost a lock
-    bool forever = false;         // nobody is left who could end it but its context
+    std::int64_t until_ns = 0;  // of a sleep; 0: none
+    std::uint32_t arms = 0;     // of a select
+    int fd = -1;                // of an operation of the kernel
+    bool fd_is_socket = false;  // it may have a peer
+    leak_question leaks;
+    bool forever = false;  // nobody is left who could end it but its context
 };
 
 struct wait_type {

@@ -1,0 +1,58 @@
+// debug: what every goroutine is doing.
+#pragma once
+
+#include <ringo/time.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ringo::debug {
+
+/// A place in the source.
+struct location {
+    std::string function;  // without parameters; empty: unknown, as where clang 14 compiled it
+    std::string file;      // empty: the place is unknown
+    unsigned line = 0;
+};
+
+/// What a goroutine was doing when it was looked at.
+struct goroutine {
+    std::uint64_t id = 0;
+    std::size_t core = 0;
+    std::string state;   // `chan receive`, `select (3 arms)`, `sleep 1.2s`, `runnable`, …
+    duration age{0};     // since it was made, a few percent too much
+    duration waited{0};  // in this state, if it waits for something; within 5 ms
+    std::optional<time_point> deadline;  // of its context
+    std::uint64_t made_by = 0;           // a goroutine's id; 0: none, it was made from outside
+    location made_at;                    // the `go`, `spawn`, … that made it
+    std::vector<location> trace;         // where it is, then the co_await that waits for that, …
+    std::size_t omitted = 0;             // places of the trace beyond the 64 innermost
+};
+
+/// All goroutines of this runtime; on a thread that is no core, of all runtimes. Each core looks at
+/// its own between two turns, a few hundred at a time, and the program runs on meanwhile: it is no
+/// picture of one moment. A core that does not answer within a second is left out.
+///
+/// core     any, foreign threads included; blocks the calling thread
+/// cost     some ten nanoseconds for each goroutine on its core, more on the caller's thread
+/// follows  Go runtime/pprof, profile "goroutine"
+[[nodiscard]] std::vector<goroutine> goroutines();
+
+/// Those that wait for what can never come, whatever the others do: for a channel that no handle is
+/// left of, for the nil channel, in a select of nothing else. Only the end of their context ends
+/// them. Not all leaks are found: a goroutine that holds a handle of the channel that it waits on
+/// keeps it, as far as can be told.
+///
+/// core     any, foreign threads included; blocks the calling thread
+[[nodiscard]] std::vector<goroutine> leaks();
+
+/// Prints `goroutines()`, and which cores did not answer. SIGQUIT does so too, on stderr.
+///
+/// core     any, foreign threads included; blocks the calling thread
+void print(std::FILE* out = stderr);
+
+}  // namespace ringo::debug

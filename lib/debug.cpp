@@ -1,0 +1,101 @@
+#include <ringo/debug.hpp>
+
+#include "cores.hpp"
+#include "debug.hpp"
+#include "snapshot.hpp"
+#include "trace.hpp"
+#include "watchdog.hpp"
+
+#include <fmt/format.h>
+
+#include <functional>
+#include <memory>
+#include <utility>
+
+namespace ringo::detail {
+
+std::string goroutine_text(const debug::goroutine& g, std::int64_t now_ns) {
+    std::string text = fmt::format("goroutine {} [{}", g.id, g.state);
+    if (g.waited.count() != 0) {
+        text += fmt::format(", {}", debug_duration(g.waited));
+    }
+    text += fmt::format(", core {}, age {}", g.core, debug_duration(g.age));
+    if (g.deadline) {
+        const duration left = *g.deadline - time_point(duration(now_ns));
+        text += left.count() > 0 ? fmt::format(", deadline in {}", debug_duration(left))
+                                 : std::string(", past its deadline");
+    }
+    return text + "]:\n" + trace_text(g);
+}
+
+void print_snapshot(const snapshot& s, std::FILE* out) {
+    const std::int64_t now = now_ns();
+    s.for_each(
+        [&](debug::goroutine&& g) { std::fputs((goroutine_text(g, now) + '\n').c_str(), out); });
+}
+
+namespace {
+
+/// Of this thread's run, or of all.
+void for_each_snapshot(leak_question leaks,
+                       const std::function<void(cores_state&, const snapshot&)>& f) {
+    const auto look = [&](cores_state& run) { f(run, *snapshot::take(run, leaks)); };
+    if (shard* const here = shard::this_thread()) {
+        look(here->all);
+    } else {
+        for_each_run(look);
+    }
+}
+
+std::vector<debug::goroutine> all_of(leak_question leaks) {
+    std::vector<debug::goroutine> found;
+    for_each_snapshot(leaks, [&found](cores_state&, const snapshot& s) {
+        s.for_each([&found](debug::goroutine&& g) { found.push_back(std::move(g)); });
+    });
+    return found;
+}
+
+}  // namespace
+
+void report_leaks(cores_state& run, std::uint32_t spared) {
+    if (!any_orphan.load(std::memory_order_relaxed)) {
+        return;
+    }
+    const auto s = snapshot::take(run, {.sought = true, .nil_counts = false, .spared = spared});
+    std::size_t count = 0;
+    std::string text;
+    s->for_each([&](debug::goroutine&& g) {
+        ++count;
+        text += goroutine_text(g, now_ns()) + '\n';
+    });
+    if (count != 0) {
+        std::fputs(fmt::format("ringo: {} goroutine{} leaked: nobody can reach the channel\n\n{}",
+                               count, count == 1 ? "" : "s", text)
+                       .c_str(),
+                   stderr);
+    }
+}
+
+}  // namespace ringo::detail
+
+namespace ringo::debug {
+
+std::vector<goroutine> goroutines() { return detail::all_of({}); }
+
+std::vector<goroutine> leaks() { return detail::all_of({.sought = true}); }
+
+void print(std::FILE* out) {
+    detail::for_each_snapshot({}, [out](detail::cores_state& run, const detail::snapshot& s) {
+        detail::print_snapshot(s, out);
+        for (const std::size_t core : s.silent()) {
+            std::fputs(fmt::format("core {} does not answer; its other goroutines are not "
+                                   "listed\n{}\n",
+                                   core, detail::running_text(run.shard_at(core)))
+                           .c_str(),
+                       out);
+        }
+    });
+    std::fflush(out);
+}
+
+}  // namespace ringo::debug

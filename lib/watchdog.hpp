@@ -1,0 +1,30 @@
+// One thread of the process that looks after its runs: it prints all goroutines when SIGQUIT comes,
+// and reports cores that stay in one turn for too long.
+#pragma once
+
+#include "shard.hpp"
+
+#include <cstddef>
+#include <functional>
+#include <string>
+
+namespace ringo::detail {
+
+class cores_state;
+
+/// From here on the run is looked after. core: that which will be its first
+void begin_watch(cores_state& run);
+/// Waits until nobody looks at it any more. core: the run's first
+void end_watch(cores_state& run) noexcept;
+
+/// Threads that are nobody's.
+std::size_t watchdog_threads() noexcept;
+
+/// Calls `f` with each run that is looked after, which stays meanwhile. core: any thread
+void for_each_run(const std::function<void(cores_state&)>& f);
+
+/// What a core does that is in the midst of a turn: its goroutine, whose trace ends where it was
+/// suspended last, and its stack. core: any other thread
+std::string running_text(shard& s);
+
+}  // namespace ringo::detail
