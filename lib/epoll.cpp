@@ -69,7 +69,6 @@ public:
     bool has_completions() const noexcept override;
     void wake() noexcept override;
     std::int64_t now_ns() const noexcept override;
-    std::int64_t coarse_ns() const noexcept override;
     std::size_t in_flight() const noexcept override { return in_flight_; }
     bool has_multishot() const noexcept override { return true; }
     pooled_buffer& buffer(std::int32_t id) noexcept override { return pool_->at(id); }
@@ -555,12 +554,6 @@ void epoll::wake() noexcept {
     const std::uint64_t one = 1;
     // Fails only when the counter is full, after 2^64 wakes.
     [[maybe_unused]] const auto n = ::write(wake_fd_, &one, sizeof one);
-}
-
-std::int64_t epoll::coarse_ns() const noexcept {
-    timespec t{};
-    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return t.tv_sec * 1'000'000'000 + t.tv_nsec;
 }
 
 std::int64_t epoll::now_ns() const noexcept {

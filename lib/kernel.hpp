@@ -62,9 +62,6 @@ public:
     /// Nanoseconds of std::chrono::steady_clock, or of virtual time.
     virtual std::int64_t now_ns() const noexcept = 0;
 
-    /// ... as of some milliseconds ago, for less.
-    virtual std::int64_t coarse_ns() const noexcept { return now_ns(); }
-
     /// Operations that have not completed; after `cancel_all`, the kernel's own among them.
     virtual std::size_t in_flight() const noexcept = 0;
 

@@ -15,7 +15,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <memory>
 #include <system_error>
 
@@ -85,7 +84,6 @@ public:
     }
     void wake() noexcept override;
     std::int64_t now_ns() const noexcept override;
-    std::int64_t coarse_ns() const noexcept override;
     std::size_t in_flight() const noexcept override {
         return in_flight_ + (closing_ && !wake_.idle() ? 1 : 0);
     }
@@ -517,12 +515,6 @@ void uring::wake() noexcept {
     const std::uint64_t one = 1;
     // Fails only when the counter is full, and then the core is awake.
     [[maybe_unused]] const auto n = ::write(wake_fd_, &one, sizeof one);
-}
-
-std::int64_t uring::coarse_ns() const noexcept {
-    timespec t{};
-    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return t.tv_sec * 1'000'000'000 + t.tv_nsec;
 }
 
 std::int64_t uring::now_ns() const noexcept {
