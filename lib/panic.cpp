@@ -12,6 +12,15 @@
 
 namespace ringo::detail {
 
+constinit thread_local void* newest_frame = nullptr;
+
+void refuse_frame() noexcept {
+    panic(
+        "task: g++ has laid this coroutine out wrongly (GCC bug 106188), because it awaits in the "
+        "condition of an if, a while or a switch; give what it awaits a name first, as in "
+        "while (const auto v = co_await c.recv())");
+}
+
 namespace {
 
 [[noreturn]] void print_and_abort(const std::string& text) noexcept {

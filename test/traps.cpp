@@ -316,6 +316,19 @@ TEST_CASE("trap_26_temporaries_in_an_await_are_destroyed_once") {
     CHECK(alive == 0);
 }
 
+#if defined(__GNUC__) && !defined(__clang__) && \
+    (__GNUC__ < 12 || (__GNUC__ == 12 && __GNUC_MINOR__ <= 2))
+task<> awaits_in_a_condition(ringo::chan<int> c) {
+    while (co_await c.recv()) {
+    }
+}
+
+TEST_CASE("trap_26_a_frame_laid_out_wrongly_is_refused") {
+    test::expect_panic("task: g++ has laid this coroutine out wrongly (GCC bug 106188)",
+                       [] { ringo::run(awaits_in_a_condition(ringo::chan<int>())); });
+}
+#endif
+
 TEST_CASE("trap_26_results_of_an_await_are_destroyed_once") {
     int alive = 0;
     ringo::run([&alive]() -> task<> {

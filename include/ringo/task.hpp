@@ -133,7 +133,9 @@ namespace detail {
 template <class T>
 task<T> task_promise_common<T>::get_return_object() noexcept {
     auto& promise = static_cast<task_promise<T>&>(*this);
-    return task<T>(erase(std::coroutine_handle<task_promise<T>>::from_promise(promise)));
+    const auto handle = std::coroutine_handle<task_promise<T>>::from_promise(promise);
+    check_frame(handle.address());
+    return task<T>(erase(handle));
 }
 
 template <class T>

@@ -165,9 +165,32 @@ struct callee_slot {
     frame_handle callee;
 };
 
+// g++ up to 12 may put a variable of its own first in a frame, before what a handle needs there
+// (GCC bug 106188): so it does with a coroutine that has a co_await in the condition of an if, a
+// while or a switch, and no variable around that. Its handles are then off by a few bytes, which
+// the place of its newest frame shows.
+extern constinit thread_local void* newest_frame;
+[[noreturn]] void refuse_frame() noexcept;
+
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+inline void* frame_made(void* frame) noexcept { return newest_frame = frame; }
+inline void check_frame(void* address) noexcept {
+    // Anything else is another frame, which a copy of an argument has made meanwhile.
+    constexpr std::uintptr_t shift_max = 64;
+    if (reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(newest_frame) -
+            1 <
+        shift_max) [[unlikely]] {
+        refuse_frame();
+    }
+}
+#else
+inline void* frame_made(void* frame) noexcept { return frame; }
+inline void check_frame(void*) noexcept {}
+#endif
+
 class promise_base {
 public:
-    static void* operator new(std::size_t size) { return frame_allocate(size); }
+    static void* operator new(std::size_t size) { return frame_made(frame_allocate(size)); }
     static void operator delete(void* frame, std::size_t size) noexcept { frame_free(frame, size); }
 
     std::suspend_always initial_suspend() const noexcept { return {}; }

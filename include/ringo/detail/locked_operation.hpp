@@ -103,8 +103,8 @@ public:
 protected:
     /// As an arm of a select. withdraw: see arm_type
     static constexpr arm_type make_arm(void (*withdraw)(wait&) noexcept,
-                                       void (*describe)(const wait&, wait_state&)
-                                           noexcept = nullptr) {
+                                       void (*describe)(const wait&,
+                                                        wait_state&) noexcept = nullptr) {
         return {{"select", nullptr, nullptr, waker::select, describe},
                 [](wait& w) noexcept { return static_cast<Op&>(w).lock(); },
                 [](wait& w, waiter*& woken) noexcept {
