@@ -33,7 +33,8 @@ packages=("${packages_build[@]}" "${packages_test[@]}")
 while [[ $# -gt 0 ]]; do
     case $1 in
     --compiler) compiler=${2:?--compiler needs a name} && dir+=-$2 && shift ;;
-    --debug) buildtype=debug && dir+=-debug ;;
+    # Without precompiled headers, which hide it when a file does not name what it needs.
+    --debug) buildtype=debug && dir+=-debug && options+=(-Db_pch=false) ;;
     --sanitize) sanitize=${2:?--sanitize needs a kind} && dir+=-${2//,/-} && shift ;;
     --werror) werror=true ;;
     --suite) test_args+=(--suite "${2:?--suite needs a name}") && shift ;;
