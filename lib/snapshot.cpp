@@ -70,8 +70,8 @@ bool census::go_on(std::size_t steps) {
 
 void census::begin() {
     begun_ = true;
-    tick = home.tick;
     now_ns = home.now_ns();
+    tick = ticks_of(now_ns);  // not the core's own: it may wake from its nap, to find nothing
     made = home.made();
     enter(home.scopes());
 }

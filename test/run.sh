@@ -91,7 +91,7 @@ if [[ $forbid == true || ${RINGO_BACKEND:-} == epoll ]]; then
 fi
 
 # Meson sets the like for ASan and UBSan by itself.
-export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1:die_after_fork=0}
 
 rm -f "$log"
 status=0
