@@ -3,6 +3,8 @@
 #pragma once
 
 #if defined(RINGO_SDT)
+// In registers: clang would copy an argument that may lie in memory onto the stack first.
+#define STAP_SDT_ARG_CONSTRAINT nr
 #include <sys/sdt.h>
 #define RINGO_PROBE1(name, a) DTRACE_PROBE1(ringo, name, a)
 #define RINGO_PROBE2(name, a, b) DTRACE_PROBE2(ringo, name, a, b)

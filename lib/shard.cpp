@@ -98,10 +98,15 @@ void shard::wait(std::int64_t until_ns) noexcept {
 inline void shard::resume(goroutine& g) noexcept {
     current = &g;
     RINGO_PROBE1(goroutine_run, g.id);
-    if (can_resume(g)) [[likely]] {
-        do {
-            frame.resume();
-        } while (frame);
+    if (has_started(g) && !abandoning_) [[likely]] {
+        const frame_handle first = g.frame;
+        frame = first;
+        first.resume();
+    } else {
+        start_or_abandon(g);
+    }
+    while (frame) {
+        frame.resume();
     }
     if (g.finished) [[unlikely]] {
         end(g);
@@ -169,25 +174,22 @@ bool shard::takes_inbox() noexcept {
     return takes;
 }
 
-/// False: there is nothing to resume, and the goroutine is finished.
-bool shard::can_resume(goroutine& g) noexcept {
-    if (abandoning_) [[unlikely]] {
-        destroy_frames(g);
-    } else if (has_started(g)) [[likely]] {
-        frame = g.frame;
-        return true;
-    } else {
+/// Sets `frame`; without one there is nothing to resume, and the goroutine is finished.
+void shard::start_or_abandon(goroutine& g) noexcept {
+    if (!abandoning_) {
         try {
             RINGO_PROBE2(goroutine_start, g.id, g.made_by);
             g.type->start(g);
             frame = g.frame;
-            return true;
+            return;
         } catch (...) {
             g.type->fail(g);
         }
+    } else {
+        destroy_frames(g);
     }
+    frame = nullptr;
     g.finished = true;
-    return false;
 }
 
 void shard::end(goroutine& g) noexcept {

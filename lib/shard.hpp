@@ -169,7 +169,7 @@ private:
         return ready_head != nullptr || (shuffled_ != nullptr && !shuffled_->empty());
     }
     bool takes_inbox() noexcept;
-    bool can_resume(goroutine& g) noexcept;
+    void start_or_abandon(goroutine& g) noexcept;
     void end(goroutine& g) noexcept;
     void count_ended() noexcept;
     void destroy_frames(goroutine& g) noexcept;
