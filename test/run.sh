@@ -51,10 +51,13 @@ if [[ $compiler == clang++* ]]; then
     packages+=("${compiler/++/}")
     [[ $sanitize == none ]] || packages+=("libclang-rt${compiler#clang++}-dev")
 fi
+kind=(--buildtype "$buildtype")
 if [[ $sanitize != none ]]; then
     if [[ $buildtype != debug ]]; then
-        buildtype=debugoptimized
-        options+=(-Doptimization=1 -Ddebug=false -Dcpp_args=-g1)  # -g1: lines for the reports
+        buildtype=-O1
+        # With line numbers for the reports. No --buildtype: when the folder is configured again,
+        # that would win over the others, and everything be compiled again.
+        kind=(-Doptimization=1 -Ddebug=false -Dcpp_args=-g1)
     fi
     test_args+=(--timeout-multiplier 5)
 fi
@@ -75,7 +78,7 @@ fi
 
 echo "== ${compiler:-default compiler}, $buildtype, sanitize $sanitize, RINGO_CORES ${RINGO_CORES:-unset}," \
     "RINGO_BACKEND ${RINGO_BACKEND:-unset}: $dir"
-if ! configure "$dir" --buildtype "$buildtype" -Db_sanitize="$sanitize" -Db_lundef=false \
+if ! configure "$dir" "${kind[@]}" -Db_sanitize="$sanitize" -Db_lundef=false \
     -Dwerror="$werror" "${options[@]}" || ! meson compile -C "$dir"; then
     printf 'The build failed.\n0 passed, 1 failed\n'
     exit 1
