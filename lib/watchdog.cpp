@@ -196,18 +196,18 @@ std::int64_t cpu_ns_of(pthread_t thread) noexcept {
     return t.tv_sec * 1'000'000'000 + t.tv_nsec;
 }
 
-/// It wants a CPU, and has one or not.
-bool is_runnable(pid_t thread) {
+/// As proc(5) names it: R for who wants a CPU, and has one or not; D for who cannot be interrupted.
+char state_of(pid_t thread) {
     char line[512];
     std::FILE* const f = std::fopen(fmt::format("/proc/self/task/{}/stat", thread).c_str(), "re");
     if (f == nullptr) {
-        return false;
+        return '?';
     }
     const std::size_t n = std::fread(line, 1, sizeof line - 1, f);
     std::fclose(f);
     const std::string_view text(line, n);
     const std::size_t name_end = text.rfind(')');
-    return name_end != std::string_view::npos && name_end + 2 < n && text[name_end + 2] == 'R';
+    return name_end != std::string_view::npos && name_end + 2 < n ? text[name_end + 2] : '?';
 }
 
 milliseconds limit_of(const cores_state& run) noexcept {
@@ -240,10 +240,14 @@ void look_at(shard& s, observation& o, milliseconds passed, milliseconds limit) 
     if (o.told || o.same < limit) {
         return;
     }
-    // On a busy machine a thread may have to wait for a CPU, which is no fault of the program.
+    // On a busy machine a thread may have to wait for a CPU, or for the kernel to make a ring or to
+    // map memory, which is no fault of the program. For a disk it does not wait that long.
     const std::int64_t used = cpu_ns_of(s.thread()) - o.cpu_ns;
-    if (used < std::chrono::nanoseconds(limit).count() / 2 && is_runnable(s.thread_number())) {
-        return;
+    if (used < std::chrono::nanoseconds(limit).count() / 2) {
+        const char state = state_of(s.thread_number());
+        if (state == 'R' || (state == 'D' && o.same < 10 * limit)) {
+            return;
+        }
     }
     o.told = true;
     std::string text = running_text(s);
