@@ -77,8 +77,11 @@ void shard::end_busy_part() noexcept {
 
 void shard::begin_turn() noexcept {
     set_pace(pace_.load(std::memory_order_relaxed) + 2);
+    // A core that has woken from a nap and found nothing yet leaves alone what the report of a
+    // deadlock may be reading.
+    napped_ = napped_ && !any_ready() && seems_quiet();
     const std::uint32_t now = ticks_of(busy_since_ns_);
-    if (now != tick) {
+    if (now != tick && !napped_) {
         tick = now;
         made_.note(next_id_, now);
     }

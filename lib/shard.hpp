@@ -199,6 +199,7 @@ private:
     bool looked_out_ = false;  // in vain, in the last turn
     awaited outside_;
     bool naps_now_ = false;
+    bool napped_ = false;                // and has found nothing to do since
     std::int64_t deadlock_look_ns_ = 0;  // when to look for one again
     std::int64_t deadlock_pause_ns_ = 10'000'000;
     std::unique_ptr<ready_bag> shuffled_;  // only where a seed decides the order

@@ -105,6 +105,7 @@ std::int64_t shard::begin_nap() noexcept {
 
 void shard::end_nap() noexcept {
     naps_now_ = false;
+    napped_ = true;
     // seq_cst: before all that this core will do.
     naps_.store(naps_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
 }
