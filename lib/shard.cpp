@@ -102,6 +102,7 @@ inline void shard::resume(goroutine& g) noexcept {
     current = &g;
     RINGO_PROBE1(goroutine_run, g.id);
     if (has_started(g) && !abandoning_) [[likely]] {
+        // Why `first`: to read back `frame`, just stored, made a round trip 3 to 5 percent slower.
         const frame_handle first = g.frame;
         frame = first;
         first.resume();

@@ -63,6 +63,30 @@ private:
     handler before_;
 };
 
+/// Sends this process one signal after the other.
+class signal_storm {
+public:
+    explicit signal_storm(int number)
+        : thread_([this, number] {
+              while (!stop_) {
+                  ::kill(::getpid(), number);
+                  std::this_thread::yield();
+              }
+          }) {}
+    ~signal_storm() { end(); }
+
+    void end() {
+        stop_ = true;
+        if (thread_.joinable()) {
+            thread_.join();
+        }
+    }
+
+private:
+    std::atomic<bool> stop_{false};
+    std::thread thread_;
+};
+
 std::string refusal(std::initializer_list<int> numbers) {
     try {
         const auto scope = signal_context(numbers);
@@ -177,13 +201,7 @@ TEST_CASE("a_context_for_other_signals_is_left_alone") {
 TEST_CASE("signals_in_a_storm_while_contexts_come_and_go") {
     const no_descriptor_leaks check;
     const own_signal own(SIGUSR1);
-    std::atomic<bool> stop = false;
-    std::thread storm([&stop] {
-        while (!stop) {
-            ::kill(::getpid(), SIGUSR1);
-            std::this_thread::yield();
-        }
-    });
+    signal_storm storm(SIGUSR1);
     run([]() -> task<> {
         for (std::size_t i = 0; i < 200; ++i) {
             auto one = spawn(on(i % ringo::cores()), []() -> task<bool> {
@@ -193,8 +211,7 @@ TEST_CASE("signals_in_a_storm_while_contexts_come_and_go") {
             CHECK(co_await one);
         }
     });
-    stop = true;
-    storm.join();
+    storm.end();
     CHECK((handler_of(SIGUSR1) == &own_handler));
 }
 
@@ -358,13 +375,7 @@ TEST_CASE("signals_are_dropped_while_the_channel_is_full") {
 
 TEST_CASE("channels_come_and_go_in_a_storm_of_signals") {
     const own_signal own(SIGUSR1);
-    std::atomic<bool> stop = false;
-    std::thread storm([&stop] {
-        while (!stop) {
-            ::kill(::getpid(), SIGUSR1);
-            std::this_thread::yield();
-        }
-    });
+    signal_storm storm(SIGUSR1);
     run([]() -> task<> {
         for (std::size_t i = 0; i < 200; ++i) {
             auto one = spawn(on(i % ringo::cores()), []() -> task<int> {
@@ -375,8 +386,7 @@ TEST_CASE("channels_come_and_go_in_a_storm_of_signals") {
             CHECK(co_await one == SIGUSR1);
         }
     });
-    stop = true;
-    storm.join();
+    storm.end();
     CHECK((handler_of(SIGUSR1) == &own_handler));
 }
 
