@@ -10,6 +10,9 @@
 #include <cstdint>
 #include <mutex>
 
+// In this object, since a linker takes from an archive only what is referred to.
+#include "gdb_script.hpp"
+
 // offsetof of classes that inherit: all compilers that ringo supports have it.
 #pragma GCC diagnostic ignored "-Winvalid-offsetof"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: gdb.sh PROGRAM SCRIPT
-# gdb's commands show PROGRAM's goroutines, alive and from a core dump.
+# gdb's commands show PROGRAM's goroutines: alive, with the script that is in it or in its shared
+# library, and from a core dump, with SCRIPT.
 set -euo pipefail
 
 program=$1
@@ -33,9 +34,11 @@ check() {
 }
 
 # Of the one that receives; ids depend on the number of cores.
-trace='python gdb.execute("ringo trace %d" % [g.id for g in goroutines() if g.state == "chan receive"][0])'
+trace='python gdb.execute("ringo trace " + [line.split()[0]
+    for line in gdb.execute("ringo goroutines", to_string=True).splitlines() if "receive" in line][0])'
+trusted=$(realpath "$(dirname "$program")/..")
 
-gdb_batch -ex run -ex "source $script" -ex 'ringo goroutines' -ex "$trace" \
+gdb_batch -iex "add-auto-load-safe-path $trusted" -ex run -ex 'ringo goroutines' -ex "$trace" \
     -ex "generate-core-file $work/core" "$program" >"$work/live"
 if grep -qE 'ptrace: Operation not permitted|Could not trace|personality' "$work/live"; then
     echo "SKIP: gdb may not start programs here" && exit 77

@@ -3,7 +3,8 @@
     ringo goroutines    every goroutine: its state, and where it is
     ringo trace ID      the chain of co_await places of one
 
-Loaded by itself beside an installed shared library; otherwise: source .../ringo-gdb.py
+gdb finds it in the program, or beside an installed shared library: see docs/debugging.md. By hand:
+source .../ringo-gdb.py
 """
 
 import struct
