@@ -127,13 +127,15 @@ void write_kernel(writer& w) {
                &core::kernel_operations, &operations::kind, &operations::completed);
     w.per_kind("operations_in_flight", "gauge", "Operations that are under way.", "kind",
                &core::kernel_operations, &operations::kind, &operations::in_flight);
-    w.per_kind("operation_errors_total", "counter", "Operations that have failed.", "error",
+    w.per_kind("operation_errors_total", "counter",
+               "Operations that have failed; a cancelled one is an ECANCELED.", "error",
                &core::errors, &failures::error, &failures::count);
 }
 
 void write_frames(writer& w) {
     w.per_core("frames_pooled", "gauge", "Free blocks for goroutines.", &core::frames_pooled);
-    w.per_core("frames_pooled_bytes", "gauge", "... their size.", &core::frames_pooled_bytes);
+    w.per_core("frames_pooled_bytes", "gauge", "Size of the free blocks for goroutines.",
+               &core::frames_pooled_bytes);
     w.per_core("frames_slab_bytes", "gauge", "Memory taken from the system for goroutines.",
                &core::frames_slab_bytes);
 }
