@@ -5,6 +5,7 @@
 #include "panics.hpp"
 #include "shard.hpp"
 
+#include <ringo/detail/outcome.hpp>
 #include <ringo/detail/panic.hpp>
 #include <ringo/detail/waiter.hpp>
 #include <ringo/error.hpp>
@@ -366,7 +367,7 @@ void group::rethrow() {
         error = error_;
     }
     if (error) {
-        std::rethrow_exception(std::move(error));
+        detail::rethrow(std::move(error));
     }
 }
 

@@ -1,4 +1,5 @@
 #include "panics.hpp"
+#include "passage.hpp"
 #include "shard.hpp"
 #include "trace.hpp"
 
@@ -48,6 +49,20 @@ void panic(const char* message) noexcept {
     print_and_abort(fmt::format("panic: {}\n", message));
 }
 
+namespace {
+
+/// Of a goroutine that an exception has left.
+std::string trace_of(std::uint64_t id, const std::exception_ptr& error) {
+    std::string text = passage_text(id, error);
+    const core_state* const here = this_core_state;
+    if (text.empty() && here != nullptr && here->current != nullptr && here->current->id == id) {
+        text = current_trace_text();
+    }
+    return text;
+}
+
+}  // namespace
+
 void panic_unhandled(std::uint64_t goroutine_id, const std::exception_ptr& error) noexcept {
     std::string what;
     try {
@@ -59,7 +74,7 @@ void panic_unhandled(std::uint64_t goroutine_id, const std::exception_ptr& error
         what = type != nullptr ? readable(type->name()) : "unknown";
     }
     print_and_abort(fmt::format("panic: unhandled exception in goroutine {}: {}\n\n{}",
-                                goroutine_id, what, current_trace_text()));
+                                goroutine_id, what, trace_of(goroutine_id, error)));
 }
 
 }  // namespace ringo::detail

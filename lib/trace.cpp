@@ -92,6 +92,22 @@ std::string place_text(const debug::location& l) {
 
 }  // namespace
 
+std::string made_text(std::uint64_t made_by, const debug::location& made_at) {
+    if (made_at.file.empty() && made_by == 0) {
+        return {};
+    }
+    std::string text = "made by ";
+    text += made_by != 0 ? fmt::format("goroutine {}", made_by) : "the program";
+    if (!made_at.function.empty()) {
+        text += fmt::format(" in {}", made_at.function);
+    }
+    text += '\n';
+    if (!made_at.file.empty()) {
+        text += fmt::format("    {}\n", place_text(made_at));
+    }
+    return text;
+}
+
 std::string trace_text(const debug::goroutine& g) {
     std::string text;
     // One that runs has left its last place, and where it is now is not known.
@@ -106,19 +122,7 @@ std::string trace_text(const debug::goroutine& g) {
     if (g.omitted != 0) {
         text += fmt::format("    ... {} more\n", g.omitted);
     }
-    if (g.made_at.file.empty() && g.made_by == 0) {
-        return text;
-    }
-    text += "made by ";
-    text += g.made_by != 0 ? fmt::format("goroutine {}", g.made_by) : "the program";
-    if (!g.made_at.function.empty()) {
-        text += fmt::format(" in {}", g.made_at.function);
-    }
-    text += '\n';
-    if (!g.made_at.file.empty()) {
-        text += fmt::format("    {}\n", place_text(g.made_at));
-    }
-    return text;
+    return text + made_text(g.made_by, g.made_at);
 }
 
 std::string current_trace_text() {

@@ -6,6 +6,7 @@
 #include <ringo/detail/goroutine.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace ringo::detail {
@@ -40,6 +41,9 @@ debug::location location_of(call_site where);
 
 /// Two lines each: the function, then file and line. As Go's.
 std::string trace_text(const debug::goroutine& g);
+
+/// `made by goroutine 1 in serve`, and where. Empty: nothing is known.
+std::string made_text(std::uint64_t made_by, const debug::location& made_at);
 
 /// The goroutine that runs here, as text; empty outside goroutines. core: its own
 std::string current_trace_text();

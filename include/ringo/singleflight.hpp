@@ -4,6 +4,7 @@
 #include <ringo/context.hpp>
 #include <ringo/detail/bias_lock.hpp>
 #include <ringo/detail/locked_operation.hpp>
+#include <ringo/detail/outcome.hpp>
 #include <ringo/detail/waiter.hpp>
 #include <ringo/go.hpp>
 #include <ringo/task.hpp>
@@ -216,7 +217,7 @@ private:
         }
         co_await detail::flight_operation(*me.flight());
         if (me.flight()->error) {
-            std::rethrow_exception(me.flight()->error);
+            detail::rethrow(me.flight()->error);
         }
         if (!me.flight()->value) {
             detail::throw_call_destroyed();

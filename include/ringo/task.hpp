@@ -25,6 +25,11 @@ class task_promise;
 /// cancelled and it says just that.
 void fail_detached(goroutine& g) noexcept;
 
+/// The current exception, which leaves the frame of `left`: reports will say so.
+///
+/// in       a place in the frame's function
+std::exception_ptr leave_frame(const promise_base& left, call_site in) noexcept;
+
 /// Runs a task to its end inside the awaiting goroutine.
 template <class T>
 class task_awaiter : public callee_slot {
@@ -55,14 +60,15 @@ template <class T>
 class task_promise_common : public promise_base {
 public:
     task<T> get_return_object() noexcept;
-    void unhandled_exception() noexcept {
+    void unhandled_exception(call_site in = call_site::current()) noexcept {
+        std::exception_ptr error = leave_frame(*this, in);
         if constexpr (std::is_void_v<T>) {
             if (is_root() && this_core_state->current->drops_outcome) {
                 fail_detached(*this_core_state->current);
                 return;
             }
         }
-        result().fail(std::current_exception());
+        result().fail(std::move(error));
     }
 
 protected:

@@ -8,6 +8,9 @@
 
 namespace ringo::detail {
 
+/// Throws `error` again, into the frame that runs.
+[[noreturn]] void rethrow(std::exception_ptr error);
+
 /// Room for a value that comes later. A reference is kept as a pointer.
 template <class T>
 class late_value {
@@ -67,7 +70,7 @@ public:
     /// The value, once; rethrows what the coroutine threw.
     T take() {
         if (error_) [[unlikely]] {
-            std::rethrow_exception(std::exchange(error_, nullptr));
+            rethrow(std::exchange(error_, nullptr));
         }
         return late_value<T>::take();
     }
