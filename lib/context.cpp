@@ -595,7 +595,7 @@ cancel_scope with_deadline(const context& parent, time_point t) {
 }
 
 place place::with(const ringo::context& ctx, detail::call_site at) const {
-    place p = detail::placed(*this, at);
+    place p = detail::placed_here(*this, at);
     p.context = ctx.node();
     return p;
 }

@@ -10,8 +10,6 @@
 #include <ringo/debug.hpp>
 #include <ringo/go.hpp>
 #include <ringo/mutex.hpp>
-#include <ringo/net/dial.hpp>
-#include <ringo/net/listener.hpp>
 #include <ringo/run.hpp>
 #include <ringo/select.hpp>
 #include <ringo/time.hpp>
@@ -220,23 +218,23 @@ TEST_CASE("every_kind_of_start_is_known") {
     });
 }
 
-TEST_CASE("a_read_names_its_descriptor_and_its_peer") {
-    ringo::run([]() -> task<> {
-        auto l = ringo::net::listen("127.0.0.1:0");
-        auto client = co_await ringo::net::dial(l.local().to_string());
-        auto server = co_await l.accept();
-        const std::string peer = client.local().to_string();
+TEST_CASE("starts_with_many_arguments_are_known") {
+    test::virtual_run([]() -> task<> {
+        const chan<int> c;
+        const auto f = [](chan<int> in, auto...) -> task<> { (void)co_await in.recv(); };
+        ringo::wait_group group;
         const unsigned line = __LINE__ + 1;
-        auto reading = spawn([&]() -> task<> {
-            std::byte b{};
-            (void)co_await server.read(ringo::mutable_buffer(&b, 1));
-        });
-        co_await yield();
-        const std::string state = made_in(line).state;
-        CHECK(state.substr(0, 11) == "io read fd ");
-        CHECK(contains(state, ' ' + peer));
-        co_await client.close();
-        co_await reading;
+        go(f, c, 1, 2, 3, 4, 5, 6);
+        auto spawned = spawn(f, c, 1, 2, 3, 4);
+        go(ringo::anywhere, f, c, 1, 2, 3, 4, 5, 6, 7, 8);
+        group.go(ringo::place(), f, c, 1, 2, 3, 4, 5, 6, 7, 8);
+        co_await ringo::sleep(1ms);
+        for (unsigned i = 0; i < 4; ++i) {
+            CHECK(made_in(line + i).state == "chan receive");
+        }
+        c.close();
+        co_await spawned;
+        co_await group.wait();
     });
 }
 
@@ -445,21 +443,31 @@ TEST_CASE("a_core_that_hangs_is_reported_with_its_goroutine") {
     CHECK(contains(end.output, at(begin + 5)));
 }
 
-TEST_CASE("sigquit_tells_of_a_core_that_hangs") {
+TEST_CASE("sigquit_tells_of_a_core_that_hangs_and_of_all_its_goroutines") {
     constexpr unsigned begin = __LINE__;
     const test::child_end end = test::in_child([] {
         own_stderr err;
         ringo::run(
             [&err]() -> task<> {
+                const chan<int> c;
+                for (int i = 0; i < 100; ++i) {
+                    go(through_a_task, c);
+                }
                 co_await yield();
+                go(receive, c);
                 ::kill(::getpid(), SIGQUIT);
                 while (!err.has("stack:\n")) {
                 }
             },
-            {.stall_after = 0ms});
+            {.cores = 1, .stall_after = 0ms});
     });
     check_exit(end, 0);
     CAPTURE(end.output);
-    CHECK(contains(end.output, "core 0 does not answer"));
-    CHECK(contains(end.output, at(begin + 5)));
+    CHECK(contains(end.output, "core 0 does not pause\ngoroutine 1:"));
+    CHECK(contains(end.output, "goroutine 1 [running, core 0"));
+    CHECK(contains(end.output, at(begin + 9)));
+    CHECK(contains(end.output, "goroutine 2 [chan receive, "));
+    CHECK(contains(end.output, "goroutine 101 [chan receive, "));
+    CHECK(contains(end.output, at(through_line)));
+    CHECK(contains(end.output, "goroutine 102 [runnable, "));
 }

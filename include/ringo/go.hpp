@@ -7,6 +7,7 @@
 #include <ringo/detail/joinable.hpp>
 #include <ringo/detail/launch.hpp>
 #include <ringo/detail/operation.hpp>
+#include <ringo/detail/starts.hpp>
 #include <ringo/task.hpp>
 
 #include <concepts>
@@ -67,57 +68,21 @@ template <class P>
 concept placement = std::convertible_to < const std::remove_cvref_t<P>
 &, place > ;
 
-/// The place, with where it is used unless that is known.
-inline place placed(place p, call_site made = call_site::unknown()) noexcept {
-    if (!p.made) {
-        p.made = made;
+/// A place as an argument, with where it is used unless that is known.
+struct placed_here : place {
+    template <placement P>
+    placed_here(const P& p, call_site at = call_site::current()) : place(p) {
+        if (!made) {
+            made = at;
+        }
     }
-    return p;
-}
+};
 
-/// `go` of what is not a variable, with the place of the call as long as the arguments are few:
-/// after a pack of arguments there can be no default argument. Self has `start(made, f, args...)`
-/// and `start_at(place, f, args...)`.
+/// `go` of what is no variable. Self has `start(made, f, args...)` and `start_at(place, f, args...)`.
 template <class Self>
 class starts {
 public:
-    template <class F>
-        requires(!placement<F>)
-    void go(F&& f, call_site made = call_site::current()) {
-        self().start(made, std::forward<F>(f));
-    }
-    template <class F, class A>
-        requires(!placement<F>)
-    void go(F&& f, A&& a, call_site made = call_site::current()) {
-        self().start(made, std::forward<F>(f), std::forward<A>(a));
-    }
-    template <class F, class A, class B>
-        requires(!placement<F>)
-    void go(F&& f, A&& a, B&& b, call_site made = call_site::current()) {
-        self().start(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
-    }
-    template <class F, class A, class B, class C>
-        requires(!placement<F>)
-    void go(F&& f, A&& a, B&& b, C&& c, call_site made = call_site::current()) {
-        self().start(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
-                     std::forward<C>(c));
-    }
-    template <class F, class A, class B, class C, class D, class... More>
-        requires(!placement<F>)
-    void go(F&& f, A&& a, B&& b, C&& c, D&& d, More&&... more) {
-        self().start(call_site::unknown(), std::forward<F>(f), std::forward<A>(a),
-                     std::forward<B>(b), std::forward<C>(c), std::forward<D>(d),
-                     std::forward<More>(more)...);
-    }
-    template <placement Place, class F>
-    void go(const Place& where, F&& f, call_site made = call_site::current()) {
-        self().start_at(placed(where, made), std::forward<F>(f));
-    }
-    template <placement Place, class F, class A, class... More>
-    void go(const Place& where, F&& f, A&& a, More&&... more) {
-        self().start_at(placed(where), std::forward<F>(f), std::forward<A>(a),
-                        std::forward<More>(more)...);
-    }
+    RINGO_STARTS(void, go, self().start, self().start_at)
 
 private:
     Self& self() noexcept { return static_cast<Self&>(*this); }
@@ -146,44 +111,7 @@ void go_at(const place& p, F&& f, Args&&... args) {
 /// core     any; without a place it stays on the starter's
 /// cost     a pooled block and the task's pooled frame
 /// follows  Go spec, "Go statements"
-template <class F>
-    requires(!detail::placement<F>)
-void go(F&& f, detail::call_site made = detail::call_site::current()) {
-    detail::go_here(made, std::forward<F>(f));
-}
-template <class F, class A>
-    requires(!detail::placement<F>)
-void go(F&& f, A&& a, detail::call_site made = detail::call_site::current()) {
-    detail::go_here(made, std::forward<F>(f), std::forward<A>(a));
-}
-template <class F, class A, class B>
-    requires(!detail::placement<F>)
-void go(F&& f, A&& a, B&& b, detail::call_site made = detail::call_site::current()) {
-    detail::go_here(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
-}
-template <class F, class A, class B, class C>
-    requires(!detail::placement<F>)
-void go(F&& f, A&& a, B&& b, C&& c, detail::call_site made = detail::call_site::current()) {
-    detail::go_here(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
-                    std::forward<C>(c));
-}
-// With more arguments the place of the call is not known.
-template <class F, class A, class B, class C, class D, class... More>
-    requires(!detail::placement<F>)
-void go(F&& f, A&& a, B&& b, C&& c, D&& d, More&&... more) {
-    detail::go_here(detail::call_site::unknown(), std::forward<F>(f), std::forward<A>(a),
-                    std::forward<B>(b), std::forward<C>(c), std::forward<D>(d),
-                    std::forward<More>(more)...);
-}
-template <detail::placement Place, class F>
-void go(const Place& where, F&& f, detail::call_site made = detail::call_site::current()) {
-    detail::go_at(detail::placed(where, made), std::forward<F>(f));
-}
-template <detail::placement Place, class F, class A, class... More>
-void go(const Place& where, F&& f, A&& a, More&&... more) {
-    detail::go_at(detail::placed(where), std::forward<F>(f), std::forward<A>(a),
-                  std::forward<More>(more)...);
-}
+RINGO_STARTS(void, go, detail::go_here, detail::go_at)
 
 template <class T>
 class [[nodiscard]] join_handle;
@@ -281,44 +209,7 @@ auto spawn_at(const place& p, F&& f, Args&&... args) {
 /// Starts a goroutine that can be joined; otherwise as `go`.
 ///
 /// returns  the handle to await; an exception that leaves the goroutine is rethrown there
-template <class F>
-    requires(!detail::placement<F>)
-auto spawn(F&& f, detail::call_site made = detail::call_site::current()) {
-    return detail::spawn_here(made, std::forward<F>(f));
-}
-template <class F, class A>
-    requires(!detail::placement<F>)
-auto spawn(F&& f, A&& a, detail::call_site made = detail::call_site::current()) {
-    return detail::spawn_here(made, std::forward<F>(f), std::forward<A>(a));
-}
-template <class F, class A, class B>
-    requires(!detail::placement<F>)
-auto spawn(F&& f, A&& a, B&& b, detail::call_site made = detail::call_site::current()) {
-    return detail::spawn_here(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
-}
-template <class F, class A, class B, class C>
-    requires(!detail::placement<F>)
-auto spawn(F&& f, A&& a, B&& b, C&& c, detail::call_site made = detail::call_site::current()) {
-    return detail::spawn_here(made, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
-                              std::forward<C>(c));
-}
-// With more arguments the place of the call is not known.
-template <class F, class A, class B, class C, class D, class... More>
-    requires(!detail::placement<F>)
-auto spawn(F&& f, A&& a, B&& b, C&& c, D&& d, More&&... more) {
-    return detail::spawn_here(detail::call_site::unknown(), std::forward<F>(f), std::forward<A>(a),
-                              std::forward<B>(b), std::forward<C>(c), std::forward<D>(d),
-                              std::forward<More>(more)...);
-}
-template <detail::placement Place, class F>
-auto spawn(const Place& where, F&& f, detail::call_site made = detail::call_site::current()) {
-    return detail::spawn_at(detail::placed(where, made), std::forward<F>(f));
-}
-template <detail::placement Place, class F, class A, class... More>
-auto spawn(const Place& where, F&& f, A&& a, More&&... more) {
-    return detail::spawn_at(detail::placed(where), std::forward<F>(f), std::forward<A>(a),
-                            std::forward<More>(more)...);
-}
+RINGO_STARTS(auto, spawn, detail::spawn_here, detail::spawn_at)
 
 namespace detail {
 

@@ -60,25 +60,7 @@ public:
     /// takes    a task, or a callable and its arguments; before them, optionally, a place
     /// returns  its future; std::future_errc::broken_promise when the runtime ended first
     /// core     any thread
-    template <class F>
-        requires(!detail::placement<F>)
-    auto spawn(F&& f, detail::call_site made = detail::call_site::current()) {
-        return spawn(detail::placed(anywhere, made), std::forward<F>(f));
-    }
-    template <class F, class A, class... More>
-        requires(!detail::placement<F>)
-    auto spawn(F&& f, A&& a, More&&... more) {
-        return spawn(anywhere, std::forward<F>(f), std::forward<A>(a), std::forward<More>(more)...);
-    }
-    template <detail::placement Place, class F, class... Args>
-    auto spawn(const Place& where, F&& f, Args&&... args) {
-        const place p = where;
-        auto& g = detail::launch<detail::promised>(std::forward<F>(f), std::forward<Args>(args)...);
-        auto future = g.promise.get_future();
-        detail::set_made(g, p.made);
-        submit(g, p);
-        return future;
-    }
+    RINGO_STARTS(auto, spawn, spawn_anywhere, spawn_at)
 
     [[nodiscard]] std::size_t cores() const noexcept;
 
@@ -91,6 +73,18 @@ public:
 private:
     struct state;
 
+    template <class... Call>
+    auto spawn_anywhere(detail::call_site made, Call&&... call) {
+        return spawn_at(detail::placed_here(anywhere, made), std::forward<Call>(call)...);
+    }
+    template <class F, class... Args>
+    auto spawn_at(const place& p, F&& f, Args&&... args) {
+        auto& g = detail::launch<detail::promised>(std::forward<F>(f), std::forward<Args>(args)...);
+        auto future = g.promise.get_future();
+        detail::set_made(g, p.made);
+        submit(g, p);
+        return future;
+    }
     void submit(detail::goroutine& g, const place& p);
 
     std::unique_ptr<state> state_;

@@ -107,7 +107,8 @@ private:
 
     template <class F, class... Args>
     void start(detail::call_site made, F&& f, Args&&... args) {
-        start_at(detail::placed(place(), made), std::forward<F>(f), std::forward<Args>(args)...);
+        start_at(detail::placed_here(place(), made), std::forward<F>(f),
+                 std::forward<Args>(args)...);
     }
     template <class F, class... Args>
     void start_at(const place& where, F&& f, Args&&... args) {

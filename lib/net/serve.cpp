@@ -25,6 +25,7 @@ namespace ringo::net::detail {
 
 namespace {
 
+using ringo::detail::call_site;
 using ringo::detail::wait;
 using ringo::detail::wake;
 
@@ -182,16 +183,15 @@ private:
     }
 };
 
-void start(live_connections& all, conn c, const context& under) {
+void start(live_connections& all, conn c, const context& under, call_site made) {
     using block = ringo::detail::launch_block<serving, served_connection>;
     const place here = place().with(under);
-    ringo::detail::start_at(*new block(all, std::move(c)), here.core, here.context.get(),
-                            here.made);
+    ringo::detail::start_at(*new block(all, std::move(c)), here.core, here.context.get(), made);
 }
 
 /// One core's part: returns when it is cancelled and its handlers have ended.
 task<> serve_here(listener l, shared_handler handler, std::shared_ptr<semaphore> limit,
-                  serve_options o, cancel_scope& accepting) {
+                  serve_options o, cancel_scope& accepting, call_site made) {
     struct release {
         void operator()(live_connections* l) const noexcept { l->release(); }
     };
@@ -208,7 +208,7 @@ task<> serve_here(listener l, shared_handler handler, std::shared_ptr<semaphore>
             conn c = co_await l.accept();
             // Not before: a core that waits to accept must not keep others from serving.
             co_await all->wait_for_room();
-            start(*all, std::move(c), handlers);
+            start(*all, std::move(c), handlers, made);
         }
     } catch (const cancelled&) {
     } catch (const deadline_exceeded&) {
@@ -233,7 +233,8 @@ task<> serve_here(listener l, shared_handler handler, std::shared_ptr<semaphore>
 
 }  // namespace
 
-task<> serve_all(std::vector<listener> listeners, shared_handler handler, serve_options o) {
+task<> serve_all(std::vector<listener> listeners, shared_handler handler, serve_options o,
+                 call_site made) {
     if (listeners.empty()) {
         throw std::system_error(std::make_error_code(std::errc::invalid_argument),
                                 "serve: no listener");
@@ -245,8 +246,9 @@ task<> serve_all(std::vector<listener> listeners, shared_handler handler, serve_
     }
     std::vector<join_handle<void>> parts;
     for (std::size_t i = 0; i < listeners.size(); ++i) {
-        parts.push_back(spawn(on(i % cores()).with(accepting), serve_here, std::move(listeners[i]),
-                              handler, limit, o, std::ref(accepting)));
+        const place where = on(i % cores(), made).with(accepting);
+        parts.push_back(spawn(where, serve_here, std::move(listeners[i]), handler, limit, o,
+                              std::ref(accepting), made));
     }
     std::exception_ptr failure;
     for (join_handle<void>& part : parts) {

@@ -1,6 +1,7 @@
 // serve: a server on every core.
 #pragma once
 
+#include <ringo/detail/call_site.hpp>
 #include <ringo/net/conn.hpp>
 #include <ringo/net/endpoint.hpp>
 #include <ringo/net/listener.hpp>
@@ -40,7 +41,9 @@ shared_handler share(Handler&& handler) {
             [](void* object, conn c) { return (*static_cast<Handler*>(object))(std::move(c)); }};
 }
 
-task<> serve_all(std::vector<listener> listeners, shared_handler handler, serve_options o);
+/// made: the call of `serve`, which is that of all goroutines that it starts
+task<> serve_all(std::vector<listener> listeners, shared_handler handler, serve_options o,
+                 ringo::detail::call_site made);
 
 }  // namespace detail
 
@@ -65,18 +68,20 @@ std::vector<listener> listen_on_cores(std::string_view address, listen_options o
 /// core     any
 /// follows  Go http.Server.Serve and Shutdown
 template <class Handler>
-[[nodiscard]] task<> serve(std::string address, Handler handler, serve_options o = {}) {
+[[nodiscard]] task<> serve(std::string address, Handler handler, serve_options o = {},
+                           ringo::detail::call_site made = ringo::detail::call_site::current()) {
     static_assert(std::is_same_v<std::invoke_result_t<Handler&, conn>, task<>>,
                   "ringo: the handler must be callable as task<>(conn)");
     detail::shared_handler shared = detail::share(std::move(handler));
     co_await detail::serve_all(listen_on_cores(address, {.backlog = o.backlog}), std::move(shared),
-                               o);
+                               o, made);
 }
 /// ... on listeners that were made before: one for each core, or more, or fewer, but at least one.
 template <class Handler>
-[[nodiscard]] task<> serve(std::vector<listener> listeners, Handler handler, serve_options o = {}) {
+[[nodiscard]] task<> serve(std::vector<listener> listeners, Handler handler, serve_options o = {},
+                           ringo::detail::call_site made = ringo::detail::call_site::current()) {
     detail::shared_handler shared = detail::share(std::move(handler));
-    co_await detail::serve_all(std::move(listeners), std::move(shared), o);
+    co_await detail::serve_all(std::move(listeners), std::move(shared), o, made);
 }
 
 }  // namespace ringo::net
