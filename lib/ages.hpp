@@ -13,6 +13,9 @@ public:
     /// next_id: not issued before `tick`. At most once per tick.
     void note(std::uint32_t next_id, std::uint32_t tick);
 
+    /// From here on another may be copied into this without an allocation.
+    void make_room() { marks_.reserve(marks_max); }
+
     /// The latest tick known to be no later than that at which `id` was issued.
     std::uint32_t made_at(std::uint32_t id) const noexcept;
 

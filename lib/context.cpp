@@ -240,6 +240,8 @@ void bind(goroutine& g, scope& s) noexcept {
     if (s.goroutines != nullptr) {
         s.goroutines->scope_link = &g.scope_next;
     }
+    // For signals' handlers on this thread, which may look at the list: see interrupted_part.
+    std::atomic_signal_fence(std::memory_order_release);
     s.goroutines = &g;
     ++s.members;
     g.cancelled = s.over || g.abandoned || (g.cancel_requested && !g.shielded);

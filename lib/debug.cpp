@@ -88,9 +88,13 @@ void print(std::FILE* out) {
     detail::for_each_snapshot({}, [out](detail::cores_state& run, const detail::snapshot& s) {
         detail::print_snapshot(s, out);
         for (const std::size_t core : s.silent()) {
-            std::fputs(fmt::format("core {} does not answer; its other goroutines are not "
-                                   "listed\n{}\n",
-                                   core, detail::running_text(run.shard_at(core)))
+            const auto missed = s.missed(core);
+            const std::string others =
+                !missed        ? "; its other goroutines are not listed"
+                : *missed != 0 ? fmt::format("; {} of its goroutines are not listed", *missed)
+                               : std::string();
+            std::fputs(fmt::format("core {} does not pause{}\n{}\n", core, others,
+                                   detail::running_text(run.shard_at(core)))
                            .c_str(),
                        out);
         }

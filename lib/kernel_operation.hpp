@@ -1,6 +1,7 @@
 // Awaits one operation of the kernel.
 #pragma once
 
+#include "core_counts.hpp"
 #include "kernel.hpp"
 #include "shard.hpp"
 
@@ -56,8 +57,9 @@ private:
         shard::here().io().cancel(static_cast<kernel_operation&>(w));
     }
     static void describe(const wait& w, wait_state& s) noexcept {
-        s.fd = static_cast<const kernel_operation&>(w).fd;
-        s.fd_is_socket = true;
+        const auto& me = static_cast<const kernel_operation&>(w);
+        s.name = name_of(me.code);
+        s.fd = me.fd;
     }
     static constexpr wait_type kernel_wait{"io", &give_up, nullptr, waker::goroutine, &describe};
 

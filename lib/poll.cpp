@@ -34,7 +34,6 @@ public:
     }
     static void describe(const wait& w, wait_state& s) noexcept {
         s.fd = static_cast<const poll_operation&>(w).fd_;
-        s.fd_is_socket = true;
     }
     static void cancel(wait& w) noexcept {
         if (of(w).polled_ != nullptr) {  // else it has ended, and will be resumed

@@ -22,6 +22,10 @@ void polled_io::cancel(wait& w) noexcept {
     shard::here().io().cancel(static_cast<polled_io&>(w).poll_);
 }
 
+void polled_io::describe(const wait& w, wait_state& s) noexcept {
+    s.fd = static_cast<const polled_io&>(w).on_->fd();
+}
+
 polled_io::poll_operation::poll_operation(polled_io& p) noexcept
     : io_operation([](io_operation& op, const io_completion& c) noexcept {
           static_cast<poll_operation&>(op).owner.polled(c.result);

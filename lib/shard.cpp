@@ -385,6 +385,7 @@ void shard::add_scope(scope& s) noexcept {
     if (scopes_ != nullptr) {
         scopes_->shard_link = &s.shard_next;
     }
+    std::atomic_signal_fence(std::memory_order_release);  // as in bind
     scopes_ = &s;
 }
 

@@ -3,6 +3,7 @@
 #include "context.hpp"
 #include "cores.hpp"
 #include "trace.hpp"
+#include "watchdog.hpp"
 
 #include <ringo/net/endpoint.hpp>
 
@@ -10,10 +11,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string_view>
 #include <thread>
 #include <utility>
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 namespace ringo::detail {
 
@@ -28,8 +31,41 @@ constexpr goroutine_type no_type{nullptr, nullptr, nullptr, nullptr};
 
 // --- on the core that is looked at ---
 
+namespace {
+
+/// in: where it runs, or is suspended; null: it is about to be either
+void see(const goroutine& g, bool runs, frame_handle in, leak_question leaks, sightings& into) {
+    sighting s{};
+    s.state.name = runs ? "running" : "runnable";
+    if (const wait* const w = g.waiting; w != nullptr && !runs) {
+        s.waits = true;
+        s.state.name = w->type->name;
+        s.state.leaks = leaks;
+        if (w->type->describe != nullptr) {
+            w->type->describe(*w, s.state);
+        }
+    }
+    if (leaks.sought && !s.state.forever) {
+        return;
+    }
+    s.made = call_site::unknown();
+    s.first_place = static_cast<std::uint32_t>(into.places.size());
+    if (in) {
+        s.omitted = static_cast<std::uint32_t>(
+            walk_trace(in, s.made, [&into](call_site where) { into.places.push_back(where); }));
+    }
+    s.places = static_cast<std::uint32_t>(into.places.size()) - s.first_place;
+    s.deadline_ns = g.bound->node.deadline_ns;
+    s.id = g.id;
+    s.made_by = g.made_by;
+    s.parked_at = g.parked_at;
+    into.goroutines.push_back(s);
+}
+
+}  // namespace
+
 census::census(shard& s, std::shared_ptr<snapshot> w)
-    : home(s), of_(std::move(w)), marker_(no_type) {}
+    : part(s), of_(std::move(w)), marker_(no_type) {}
 
 bool census::go_on(std::size_t steps) {
     if (of_->given_up()) {
@@ -93,6 +129,7 @@ void census::step_behind(goroutine& g) noexcept {
     if (g.scope_next != nullptr) {
         g.scope_next->scope_link = &marker_.scope_next;
     }
+    std::atomic_signal_fence(std::memory_order_release);  // as in bind
     g.scope_next = &marker_;
     marker_.scope_link = &g.scope_next;
 }
@@ -104,33 +141,8 @@ void census::moved(const goroutine& g) {
 }
 
 void census::see(const goroutine& g) {
-    sightings& piece = found.back();
-    sighting s{};
-    s.state.name = "runnable";
     const bool runs = &g == home.current && home.frame;
-    if (runs) {
-        s.state.name = "running";
-    } else if (const wait* const w = g.waiting) {
-        s.waits = true;
-        s.state.name = w->type->name;
-        s.state.leaks = of_->leaks;
-        if (w->type->describe != nullptr) {
-            w->type->describe(*w, s.state);
-        }
-    }
-    if (of_->leaks.sought && !s.state.forever) {
-        return;
-    }
-    s.first_place = static_cast<std::uint32_t>(piece.places.size());
-    s.omitted = static_cast<std::uint32_t>(
-        walk_trace(runs ? home.frame : g.frame, s.made,
-                   [&piece](call_site where) { piece.places.push_back(where); }));
-    s.places = static_cast<std::uint32_t>(piece.places.size()) - s.first_place;
-    s.deadline_ns = g.bound->node.deadline_ns;
-    s.id = g.id;
-    s.made_by = g.made_by;
-    s.parked_at = g.parked_at;
-    piece.goroutines.push_back(s);
+    detail::see(g, runs, runs ? home.frame : g.frame, of_->leaks, found.back());
 }
 
 void census::end(bool complete) {
@@ -141,6 +153,42 @@ void census::end(bool complete) {
 }
 
 void census::give_up() { end(false); }
+
+// --- on the core's thread, in a signal's handler ---
+
+interrupted_part::interrupted_part(shard& s) : part(s) {
+    constexpr std::size_t most = 100'000;
+    constexpr std::size_t spare = 1000;  // for those that are made meanwhile
+    constexpr std::size_t places_each = 8;
+    const std::size_t room = std::min(s.all.live() + spare, most);
+    found.emplace_back();
+    found.back().goroutines.reserve(room);
+    found.back().places.reserve(room * places_each);
+    made.make_room();
+}
+
+void interrupted_part::look() noexcept {
+    sightings& into = found.back();
+    now_ns = home.now_ns();
+    tick = ticks_of(now_ns);
+    if (home.current != nullptr) {  // a goroutine runs, so nothing is being noted
+        made = home.made();
+    }
+    for (const scope* in = home.scopes(); in != nullptr; in = in->shard_next) {
+        for (const goroutine* g = in->goroutines; g != nullptr; g = g->scope_next) {
+            if (g->type == &no_type) {
+                continue;
+            }
+            if (into.goroutines.size() == into.goroutines.capacity() ||
+                into.places.capacity() - into.places.size() < trace_max) {
+                ++missed;
+                continue;
+            }
+            const bool runs = g == home.current;
+            see(*g, runs, runs ? home.frame : g->frame, {}, into);
+        }
+    }
+}
 
 // --- by who asks ---
 
@@ -180,7 +228,33 @@ std::shared_ptr<snapshot> snapshot::take(cores_state& all, leak_question leaks) 
         }
     }
     s->wait(here);
+    s->interrupt_silent();
     return s;
+}
+
+void snapshot::interrupt_silent() {
+    interrupted_.resize(silent_.empty() ? 0 : parts_.size());
+    for (const std::size_t core : silent_) {
+        if (!leaks.sought) {
+            auto p = std::make_unique<interrupted_part>(parts_[core]->home);
+            p->done = interrupt(*p);
+            interrupted_[core] = std::move(p);
+        }
+    }
+}
+
+const part& snapshot::part_of(std::size_t core) const noexcept {
+    if (!interrupted_.empty() && interrupted_[core] != nullptr) {
+        return *interrupted_[core];
+    }
+    return *parts_[core];
+}
+
+std::optional<std::size_t> snapshot::missed(std::size_t core) const noexcept {
+    if (!part_of(core).done) {
+        return std::nullopt;
+    }
+    return interrupted_.empty() || interrupted_[core] == nullptr ? 0 : interrupted_[core]->missed;
 }
 
 std::shared_ptr<snapshot> snapshot::take_asleep(cores_state& all) {
@@ -232,24 +306,38 @@ namespace {
 
 std::string seconds_text(std::int64_t ns) { return debug_duration(std::chrono::nanoseconds(ns)); }
 
-/// ` fd 7 127.0.0.1:80`. By now it may be another one's.
-std::string descriptor_text(int fd, bool is_socket) {
-    std::string text = fmt::format(" fd {}", fd);
+std::string address_text(int (*of)(int, sockaddr*, socklen_t*), int fd) {
     sockaddr_storage address{};
     socklen_t size = sizeof address;
-    auto* const peer = reinterpret_cast<sockaddr*>(&address);
-    if (is_socket && ::getpeername(fd, peer, &size) == 0) {
-        const std::string where = net::endpoint(peer, size).to_string();
-        text += where.empty() ? "" : ' ' + where;
+    auto* const name = reinterpret_cast<sockaddr*>(&address);
+    return of(fd, name, &size) == 0 ? net::endpoint(name, size).to_string() : std::string();
+}
+
+/// A socket's peer, or else its own address; a file's path; `pipe:[4711]`.
+std::string object_text(int fd) {
+    char path[256];
+    const ::ssize_t size =
+        ::readlink(fmt::format("/proc/self/fd/{}", fd).c_str(), path, sizeof path);
+    const std::string_view text(path, static_cast<std::size_t>(std::max<::ssize_t>(size, 0)));
+    if (!text.empty() && text.substr(0, 7) != "socket:") {
+        return std::string(text);
     }
-    return text;
+    const std::string peer = address_text(&::getpeername, fd);
+    return !peer.empty() ? peer : address_text(&::getsockname, fd);
+}
+
+/// ` fd 7 127.0.0.1:80`. By now it may be another one's.
+std::string descriptor_text(int fd) {
+    const std::string object = object_text(fd);
+    return fmt::format(" fd {}{}{}", fd, object.empty() ? "" : " ", object);
 }
 
 std::string state_text(const wait_state& s, std::int64_t now_ns) {
-    std::string text = s.name;
-    if (s.fd >= 0 && text != "io") {
-        text = "io " + text;
+    std::string_view name = s.name;
+    if (s.fd != -1 && name.substr(0, 5) == "file_") {
+        name.remove_prefix(5);  // of an io_code
     }
+    std::string text = fmt::format("{}{}", s.fd != -1 ? "io " : "", name);
     if (s.arms != 0) {
         text += fmt::format(" ({} arm{})", s.arms, s.arms == 1 ? "" : "s");
     }
@@ -259,7 +347,7 @@ std::string state_text(const wait_state& s, std::int64_t now_ns) {
         text += ' ' + seconds_text(std::max<std::int64_t>(s.until_ns - now_ns, 0));
     }
     if (s.fd >= 0) {
-        text += descriptor_text(s.fd, s.fd_is_socket);
+        text += descriptor_text(s.fd);
     }
     return text;
 }
@@ -285,12 +373,12 @@ std::string debug_duration(std::chrono::nanoseconds d) {
                     : fmt::format("{}h{}m", s / 3600, s % 3600 / 60);
 }
 
-debug::goroutine snapshot::seen(const census& by, const sightings& piece, const sighting& s) const {
+debug::goroutine snapshot::seen(const part& by, const sightings& piece, const sighting& s) const {
     debug::goroutine g;
     g.id = s.id;
     g.core = by.home.index;
     g.state = state_text(s.state, by.now_ns);
-    const census& issuer = *parts_[(s.id - 1) % parts_.size()];
+    const part& issuer = part_of((s.id - 1) % parts_.size());
     if (issuer.done) {
         g.age = since(issuer.made.made_at(s.id), by.tick);
     }
@@ -312,17 +400,19 @@ debug::goroutine snapshot::seen(const census& by, const sightings& piece, const 
 
 void snapshot::for_each(const std::function<void(debug::goroutine&&)>& f) const {
     struct found {
-        const census* by;
+        const part* by;
         const sightings* piece;
         const sighting* what;
     };
     std::vector<found> all;
-    for (const auto& part : parts_) {
-        if (part->done) {
-            for (const sightings& piece : part->found) {
-                for (const sighting& s : piece.goroutines) {
-                    all.push_back({part.get(), &piece, &s});
-                }
+    for (std::size_t core = 0; core < parts_.size(); ++core) {
+        const part& p = part_of(core);
+        if (!p.done) {
+            continue;
+        }
+        for (const sightings& piece : p.found) {
+            for (const sighting& s : piece.goroutines) {
+                all.push_back({&p, &piece, &s});
             }
         }
     }

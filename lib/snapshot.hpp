@@ -22,6 +22,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -55,8 +56,34 @@ struct sightings {
     std::vector<call_site> places;
 };
 
+/// What is known of one core's goroutines.
+struct part {
+    explicit part(shard& s) noexcept : home(s) {}
+
+    shard& home;
+    std::vector<sightings> found;
+    ages made;  // the core's
+    std::uint32_t tick = 0;
+    std::int64_t now_ns = 0;
+    bool done = false;
+};
+
+/// ... as the handler of a signal notes it, on the thread of a core that does not pause: in what
+/// was made ready, for there it can allocate nothing.
+struct interrupted_part : part {
+    explicit interrupted_part(shard& s);
+
+    // Why it may look: it interrupts its core's thread, which alone changes the lists, at any
+    // instruction. Read forwards these are whole at each (see bind): who comes is linked when its
+    // own links are set, who goes is unlinked before it changes. A goroutine in a list is new,
+    // parked or ready, with frames that stay as they are; or it is the core's `current`.
+    void look() noexcept;
+
+    std::size_t missed = 0;  // for want of room
+};
+
 /// One core's part of a snapshot. It is in that core's hands until `of_` is let go.
-class census {
+class census : public part {
 public:
     census(shard& s, std::shared_ptr<snapshot> w);
     census(const census&) = delete;
@@ -69,13 +96,7 @@ public:
     /// `g` was moved to another scope, perhaps from behind the marker to before it.
     void moved(const goroutine& g);
 
-    census* next = nullptr;  // in the core's queue
-    shard& home;
-    std::vector<sightings> found;
-    ages made;  // the core's
-    std::uint32_t tick = 0;
-    std::int64_t now_ns = 0;
-    bool done = false;  // under the snapshot's lock
+    census* next = nullptr;  // in the core's queue; `done` is under the snapshot's lock
 
 private:
     void begin();
@@ -101,8 +122,10 @@ public:
 
     /// What was seen, by id.
     void for_each(const std::function<void(debug::goroutine&&)>& f) const;
-    /// The numbers of the cores that did not answer.
+    /// The numbers of the cores that did not answer, though most tell by a signal's handler.
     const std::vector<std::size_t>& silent() const noexcept { return silent_; }
+    /// How many goroutines of a core are left out; none: it is not known.
+    std::optional<std::size_t> missed(std::size_t core) const noexcept;
 
     bool given_up() const noexcept { return given_up_.load(std::memory_order_acquire); }
     void note_piece() noexcept { pieces_.fetch_add(1, std::memory_order_relaxed); }
@@ -113,9 +136,12 @@ public:
 private:
     static std::shared_ptr<snapshot> make(cores_state& all, leak_question leaks);
     void wait(shard* here);
-    debug::goroutine seen(const census& by, const sightings& piece, const sighting& s) const;
+    void interrupt_silent();
+    const part& part_of(std::size_t core) const noexcept;
+    debug::goroutine seen(const part& by, const sightings& piece, const sighting& s) const;
 
     std::vector<std::unique_ptr<census>> parts_;
+    std::vector<std::unique_ptr<interrupted_part>> interrupted_;  // by core; null: not asked
     std::vector<std::size_t> silent_;
     std::mutex lock_;
     std::condition_variable changed_;

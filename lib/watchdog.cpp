@@ -59,6 +59,7 @@ struct question {
     std::size_t omitted = 0;
     std::array<void*, 64> stack;
     int depth = 0;
+    interrupted_part* all = nullptr;  // asked for
 };
 
 question asked;
@@ -78,6 +79,9 @@ void on_asked(int) {
             asked.omitted = walk_trace(here->frame, asked.made, [](call_site where) {
                 asked.places[asked.count++] = where;
             });
+        }
+        if (asked.all != nullptr && here == &asked.all->home) {
+            asked.all->look();
         }
         asked.depth = ::backtrace(asked.stack.data(), static_cast<int>(asked.stack.size()));
         asked.now.store(question::state::answered);
@@ -353,11 +357,31 @@ void lock_answering(std::mutex& lock) {
 
 }  // namespace
 
-std::string running_text(shard& s) {
-    const std::lock_guard guard(asking);
+namespace {
+
+/// under `asking`
+bool ask(shard& s, interrupted_part* all) {
+    asked.all = all;
     asked.now.store(question::state::asked);
     if (!takes_asking || ::pthread_kill(s.thread(), SIGURG) != 0 || !has_answered()) {
         asked.now.store(question::state::idle);
+        return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+bool interrupt(interrupted_part& p) {
+    const std::lock_guard guard(asking);
+    const bool answered = ask(p.home, &p);
+    asked.now.store(question::state::idle);
+    return answered;
+}
+
+std::string running_text(shard& s) {
+    const std::lock_guard guard(asking);
+    if (!ask(s, nullptr)) {
         return "it does not answer\n";
     }
     std::string text = answer_text();

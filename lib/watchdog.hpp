@@ -11,6 +11,7 @@
 namespace ringo::detail {
 
 class cores_state;
+struct interrupted_part;
 
 /// From here on the run is looked after. core: that which will be its first
 void begin_watch(cores_state& run);
@@ -22,6 +23,10 @@ std::size_t watchdog_threads() noexcept;
 
 /// Calls `f` with each run that is looked after, which stays meanwhile. core: any thread
 void for_each_run(const std::function<void(cores_state&)>& f);
+
+/// Has the core of `p` look at all its goroutines in the midst of a turn. False: it cannot be asked.
+/// core: any other thread
+bool interrupt(interrupted_part& p);
 
 /// What a core does that is in the midst of a turn: its goroutine, whose trace ends where it was
 /// suspended last, and its stack. core: any other thread

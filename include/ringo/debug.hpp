@@ -35,7 +35,8 @@ struct goroutine {
 
 /// All goroutines of this runtime; on a thread that is no core, of all runtimes. Each core looks at
 /// its own between two turns, a few hundred at a time, and the program runs on meanwhile: it is no
-/// picture of one moment. A core that does not answer within a second is left out.
+/// picture of one moment. A core that does not pause for a second is interrupted by a signal
+/// (SIGURG), and looks at them then; where the program has taken that signal, they are left out.
 ///
 /// core     any, foreign threads included; blocks the calling thread
 /// cost     some ten nanoseconds for each goroutine on its core, more on the caller's thread
@@ -50,7 +51,7 @@ struct goroutine {
 /// core     any, foreign threads included; blocks the calling thread
 [[nodiscard]] std::vector<goroutine> leaks();
 
-/// Prints `goroutines()`, and which cores did not answer. SIGQUIT does so too, on stderr.
+/// Prints `goroutines()`, and which cores did not pause. SIGQUIT does so too, on stderr.
 ///
 /// core     any, foreign threads included; blocks the calling thread
 void print(std::FILE* out = stderr);

@@ -34,6 +34,7 @@ using ringo::detail::throw_failure;
 using ringo::detail::wait;
 using ringo::detail::wait_type;
 using ringo::detail::wake;
+using ringo::detail::waker;
 
 namespace {
 
@@ -41,12 +42,16 @@ constexpr std::size_t step_max = std::size_t{1} << 30;
 
 void cancel_io(wait& w) noexcept { shard::here().io().cancel(static_cast<file_io&>(w)); }
 
+void describe_io(const wait& w, ringo::detail::wait_state& s) noexcept {
+    s.fd = static_cast<const file_io&>(w).fd;
+}
+
 }  // namespace
 
-const wait_type read_wait{"read", &cancel_io};
-const wait_type read_at_wait{"read_at", &cancel_io};
-const wait_type write_wait{"write", &cancel_io};
-const wait_type write_at_wait{"write_at", &cancel_io};
+const wait_type read_wait{"read", &cancel_io, nullptr, waker::goroutine, &describe_io};
+const wait_type read_at_wait{"read_at", &cancel_io, nullptr, waker::goroutine, &describe_io};
+const wait_type write_wait{"write", &cancel_io, nullptr, waker::goroutine, &describe_io};
+const wait_type write_at_wait{"write_at", &cancel_io, nullptr, waker::goroutine, &describe_io};
 
 file_io::file_io(const wait_type& what, io_code how, extent e, descriptor& d, void* data,
                  std::size_t size, std::int64_t at) noexcept

@@ -20,6 +20,7 @@ namespace detail {
 
 using ringo::detail::polled_io;
 using ringo::detail::polled_type;
+using ringo::detail::waker;
 
 namespace {
 
@@ -39,8 +40,14 @@ int attempt_write(polled_io& p) noexcept {
 
 }  // namespace
 
-const polled_type pipe_read_wait{{"pipe read", &polled_io::cancel}, POLLIN, &attempt_read};
-const polled_type pipe_write_wait{{"pipe write", &polled_io::cancel}, POLLOUT, &attempt_write};
+const polled_type pipe_read_wait{
+    {"pipe read", &polled_io::cancel, nullptr, waker::goroutine, &polled_io::describe},
+    POLLIN,
+    &attempt_read};
+const polled_type pipe_write_wait{
+    {"pipe write", &polled_io::cancel, nullptr, waker::goroutine, &polled_io::describe},
+    POLLOUT,
+    &attempt_write};
 
 void pipe_io::raise() {
     const char* const name = &what() == &pipe_write_wait ? "write" : "read";

@@ -29,6 +29,7 @@ using ringo::detail::orphan;
 using ringo::detail::shard;
 using ringo::detail::timer_entry;
 using ringo::detail::wait;
+using ringo::detail::waker;
 using ringo::detail::waiter;
 using ringo::detail::withdraw_waiter;
 using ringo::detail::woken_list;
@@ -75,7 +76,11 @@ bool out_of_resources(int error) noexcept {
 
 }  // namespace
 
-const ringo::detail::wait_type accept_wait{"accept", &cancel_accept};
+const ringo::detail::wait_type accept_wait{
+    "accept", &cancel_accept, nullptr, waker::goroutine,
+    [](const wait& w, ringo::detail::wait_state& s) noexcept {
+        s.fd = static_cast<const socket_accept&>(w).listening;
+    }};
 
 const ringo::detail::wait_type acceptor::pause_timer::pause_wait{
     "pause", nullptr, [](wait& t) noexcept {
@@ -312,7 +317,8 @@ void acceptor::core_ends() noexcept {
 
 // --- operations ---
 
-socket_accept::socket_accept(acceptor& a) noexcept : waiter(accept_wait), from(&a), line(&a.line) {}
+socket_accept::socket_accept(acceptor& a) noexcept
+    : waiter(accept_wait), from(&a), line(&a.line), listening(a.descriptor()) {}
 
 socket_accept::~socket_accept() {
     if (accepted >= 0) {

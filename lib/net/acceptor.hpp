@@ -29,6 +29,7 @@ public:
     void close() noexcept;
     void release() noexcept;
     const endpoint& local() const noexcept { return local_; }
+    int descriptor() const noexcept { return fd_; }
 
     /// How many connections are accepted before anybody wants them; before the first accept.
     void accept_ahead(std::size_t most) noexcept { ahead_max_ = most; }

@@ -70,7 +70,6 @@ const ringo::detail::wait_type read_wait{
     "read", &cancel_socket_read, nullptr, waker::goroutine,
     [](const wait& w, ringo::detail::wait_state& s) noexcept {
         s.fd = static_cast<const socket_read&>(w).from->descriptor();
-        s.fd_is_socket = true;
     }};
 
 socket::receive_operation::receive_operation(socket& s) noexcept

@@ -46,7 +46,6 @@ const ringo::detail::wait_type write_wait{
     "write", &cancel_socket_write, nullptr, waker::goroutine,
     [](const wait& w, ringo::detail::wait_state& s) noexcept {
         s.fd = static_cast<const socket_write&>(w).to->descriptor();
-        s.fd_is_socket = true;
     }};
 
 socket_write::send_operation::send_operation(socket_write& w) noexcept

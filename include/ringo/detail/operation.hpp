@@ -39,7 +39,6 @@ struct wait_state {
     std::int64_t until_ns = 0;  // of a sleep; 0: none
     std::uint32_t arms = 0;     // of a select
     int fd = -1;                // of an operation of the kernel
-    bool fd_is_socket = false;  // it may have a peer
     leak_question leaks;
     bool forever = false;  // nobody is left who could end it but its context
 };

@@ -35,8 +35,9 @@ public:
 
     bool start() noexcept;
     static const arm_type arm;
-    /// For wait_type::cancel.
+    /// For wait_type.
     static void cancel(wait& w) noexcept;
+    static void describe(const wait& w, wait_state& s) noexcept;
 
     const polled_type& what() const noexcept { return what_; }
     descriptor& on() const noexcept { return *on_; }

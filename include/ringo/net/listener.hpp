@@ -38,8 +38,9 @@ public:
     [[noreturn]] void raise();
 
     acceptor* from;
-    accept_line* line;  // of `from`, which may be gone when an accept leaves it
-    int accepted = -1;  // a descriptor that nobody has taken yet
+    accept_line* line;   // of `from`, which may be gone when an accept leaves it
+    int accepted = -1;   // a descriptor that nobody has taken yet
+    int listening = -1;  // that of `from`
 };
 
 class accept_operation : public ringo::detail::locked_operation<accept_operation, socket_accept> {
