@@ -1,15 +1,24 @@
 use crate::bench::{measure, resident, runtime, Samples, Started};
+use futures_util::stream::{select_all, StreamExt};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{channel, Receiver, Sender};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn;
+use tokio_stream::wrappers::ReceiverStream;
 
 async fn ping_pong(count: i64) -> i64 {
+    ping_pong_with(Handle::current(), count).await
+}
+
+/// The partner is on another runtime, perhaps.
+async fn ping_pong_with(other: Handle, count: i64) -> i64 {
     let (there, mut there_rx) = channel(1);
     let (back, mut back_rx) = channel(1);
-    spawn(async move {
+    other.spawn(async move {
         while let Some(v) = there_rx.recv().await {
             back.send(v + 1).await.unwrap();
         }
@@ -22,9 +31,9 @@ async fn ping_pong(count: i64) -> i64 {
     sum
 }
 
-fn producer(capacity: usize, first: i64, count: i64) -> Receiver<i64> {
+fn producer(on: Handle, capacity: usize, first: i64, count: i64) -> Receiver<i64> {
     let (tx, rx) = channel(capacity);
-    spawn(async move {
+    on.spawn(async move {
         for i in first..first + count {
             tx.send(i).await.unwrap();
         }
@@ -33,7 +42,11 @@ fn producer(capacity: usize, first: i64, count: i64) -> Receiver<i64> {
 }
 
 async fn items(count: i64, capacity: usize) -> i64 {
-    let mut rx = producer(capacity, 0, count);
+    items_from(Handle::current(), count, capacity).await
+}
+
+async fn items_from(other: Handle, count: i64, capacity: usize) -> i64 {
+    let mut rx = producer(other, capacity, 0, count);
     let mut sum = 0;
     while let Some(v) = rx.recv().await {
         sum += v;
@@ -42,8 +55,8 @@ async fn items(count: i64, capacity: usize) -> i64 {
 }
 
 async fn select_of_2(count: i64) -> i64 {
-    let mut a = producer(128, 0, count / 2);
-    let mut b = producer(128, count, count / 2);
+    let mut a = producer(Handle::current(), 128, 0, count / 2);
+    let mut b = producer(Handle::current(), 128, count, count / 2);
     let mut sum = 0;
     loop {
         tokio::select! {
@@ -55,7 +68,8 @@ async fn select_of_2(count: i64) -> i64 {
 }
 
 async fn select_of_16(count: i64) -> i64 {
-    let arms: Vec<_> = (0..16).map(|i| producer(128, i * count, count / 16)).collect();
+    let arms: Vec<_> =
+        (0..16).map(|i| producer(Handle::current(), 128, i * count, count / 16)).collect();
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h,
          mut i, mut j, mut k, mut l, mut m, mut n, mut o, mut p]: [Receiver<i64>; 16] =
         arms.try_into().unwrap();
@@ -107,9 +121,76 @@ pub fn channels(count: i64, rounds: i64) {
     measure("select, otherwise", 1, select_otherwise, count, rounds);
 }
 
+/// A select for more arms than can be written down: the channels stay in the set from one to the
+/// next, and only those that are ready are asked again.
+pub fn select_many(arms: i64, rounds: i64) {
+    const SELECTS: i64 = 20;
+    let mut samples = Samples::new("select of n, an arm", "ns", arms);
+    let mut sum = 0;
+    runtime(1).block_on(async {
+        let (to, from): (Vec<_>, Vec<_>) = (0..arms).map(|_| channel(1)).unzip();
+        let to = Arc::new(to);
+        let mut from = select_all(from.into_iter().map(ReceiverStream::new));
+        for _ in 0..rounds {
+            let to = to.clone();
+            let start = Instant::now();
+            spawn(async move {
+                for i in 0..SELECTS {
+                    to[(i * 7919 % arms) as usize].send(i).await.unwrap();
+                }
+            });
+            for _ in 0..SELECTS {
+                sum += from.next().await.unwrap();
+            }
+            samples.add(start.elapsed().as_nanos() as i64 / SELECTS);
+        }
+    });
+    samples.print(sum);
+}
+
+/// `pairs` producers and as many consumers. Tokio's tutorial advises async-channel for that.
+async fn stream(count: i64, pairs: i64) -> i64 {
+    let (tx, rx) = async_channel::bounded(128);
+    let mut consumers = Vec::new();
+    for _ in 0..pairs {
+        let (tx, rx) = (tx.clone(), rx.clone());
+        spawn(async move {
+            for i in 0..count / pairs {
+                tx.send(i).await.unwrap();
+            }
+        });
+        consumers.push(spawn(async move {
+            let mut sum = 0;
+            while let Ok(v) = rx.recv().await {
+                sum += v;
+            }
+            sum
+        }));
+    }
+    drop(tx);
+    let mut total = 0;
+    for consumer in consumers {
+        total += consumer.await.unwrap();
+    }
+    total
+}
+
 pub fn two_cores(count: i64, rounds: i64) {
     measure("2 cores: ping-pong", 2, ping_pong, count / 20, rounds);
     measure("2 cores: buffered 128, item", 2, |count| items(count, 128), count, rounds);
+    measure("2 cores: 2 to 2, item", 2, |count| stream(count, 2), count, rounds);
+
+    // A runtime of one thread on each core, so that partners are never on the same one.
+    let other = runtime(1);
+    let handle = other.handle().clone();
+    let (end, ended) = oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || other.block_on(ended));
+    let ping_pong = |count| ping_pong_with(handle.clone(), count);
+    measure("apart: ping-pong", 1, ping_pong, count / 20, rounds);
+    let items = |count| items_from(handle.clone(), count, 128);
+    measure("apart: buffered 128, item", 1, items, count, rounds);
+    drop(end);
+    let _ = thread.join();
 }
 
 /// What many tasks can wait on until it closes is a `watch`.

@@ -2,13 +2,14 @@
 //!
 //!     peer GROUP [COUNT] [ROUNDS]
 //!     peer echo HOST:PORT
+//!     peer http HOST:PORT
 //!
 //! One core: the current-thread runtime. Two: the multi-thread one with two workers. Tokio has no
-//! unbuffered channel, so where Go's would be it has one of capacity 1; and none of several
-//! consumers, so what needs that is missing.
+//! unbuffered channel, so where Go's would be it has one of capacity 1.
 
 mod bench;
 mod channels;
+mod http;
 mod tasks;
 mod time;
 
@@ -22,8 +23,10 @@ fn main() {
         Some("chan") => channels::channels(count, rounds),
         Some("context") => tasks::contexts(count, rounds),
         Some("echo") => time::echo(&arguments[2]),
+        Some("http") => http::hello(&arguments[2]),
         Some("mutex") => tasks::mutexes(count, rounds),
         Some("parked") => channels::parked(count, rounds),
+        Some("select_many") => channels::select_many(count, rounds),
         Some("sieve") => channels::sieves(count, rounds),
         Some("skynet") => channels::skynets(count, rounds),
         Some("sleepers") => time::sleepers(count),
