@@ -15,7 +15,8 @@ if [[ " $* " != *" --no-install "* ]]; then
     if [[ " $* " != *" --against"* ]]; then
         command -v go >/dev/null || peer golang-go
         command -v cargo >/dev/null || peer cargo rustc
-        peer librust-tokio-dev librust-tokio-util-dev
+        peer librust-tokio-dev librust-tokio-util-dev librust-tokio-stream-dev \
+            librust-async-channel-dev librust-futures-util-dev librust-hyper-dev
         peer libboost1.81-dev
         peer libuv1-dev
         peer wrk node-llhttp  # nginx only where it is: its package starts a server

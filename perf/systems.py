@@ -124,7 +124,8 @@ def tokio():
          "--config", 'source.crates-io.replace-with="debian"',
          "--config", f'source.debian.directory="{crates}"'], cwd=ROOT / "perf" / "vs" / "tokio")
     version = f"{versions[0]}, {run(['rustc', '--version'])}"
-    return peer("Tokio", version, target / "release" / "peer")
+    path = target / "release" / "peer"
+    return peer("Tokio", version, path)._replace(http=[path, "http", "127.0.0.1:0"])
 
 
 def asio():
@@ -132,12 +133,13 @@ def asio():
     if not header.exists():
         raise Skip("no Boost here (libboost1.81-dev)")
     path = BUILD / "asio"
-    run([compiler(), "-std=c++20", "-O3", "-DNDEBUG", "-I", ROOT / "include",
-         ROOT / "perf" / "vs" / "asio.cpp", "-o", path, "-pthread"])
+    sources = sorted((ROOT / "perf" / "vs" / "asio").glob("*.cpp"))
+    run([compiler(), "-std=c++20", "-O3", "-DNDEBUG", "-I", ROOT / "include", *sources, "-o", path,
+         "-pthread"])
     version = re.search(r'BOOST_LIB_VERSION "(.*)"', header.read_text())[1].replace("_", ".")
     headers = ["boost/asio.hpp", "boost/asio/experimental/channel.hpp"]
     found = peer("Asio", f"Boost {version}, the same compiler", path)
-    return found._replace(headers=(headers, []))
+    return found._replace(headers=(headers, []), http=[path, "http", "127.0.0.1:0"])
 
 
 def libuv():
