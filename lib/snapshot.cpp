@@ -76,9 +76,7 @@ bool census::go_on(std::size_t steps) {
         begin();
     }
     of_->note_piece();
-    sightings& piece = found.emplace_back();
-    piece.goroutines.reserve(std::min(steps, piece_max));
-    piece.places.reserve(2 * piece_max);
+    found.push_back(of_->take_room());
     while (marker_.scope_link != nullptr) {
         goroutine* last = nullptr;
         for (goroutine* g = marker_.scope_next; g != nullptr && steps != 0; --steps) {
@@ -206,11 +204,28 @@ void answer(shard* here) {
 
 std::shared_ptr<snapshot> snapshot::make(cores_state& all, leak_question leaks) {
     auto s = std::make_shared<snapshot>(leaks);
+    s->prepare(leaks.sought ? 0 : all.live());
     for (std::size_t core = 0; core < all.size(); ++core) {
         s->parts_.push_back(std::make_unique<census>(all.shard_at(core), s));
     }
     s->under_way_ = s->parts_.size();
     return s;
+}
+
+void snapshot::prepare(std::size_t goroutines) {
+    constexpr std::size_t places_each = 3;
+    rooms_.resize(goroutines / piece_max + 1);
+    for (sightings& room : rooms_) {
+        room.goroutines.resize(piece_max);
+        room.places.resize(places_each * piece_max, call_site::unknown());
+        room.goroutines.clear();
+        room.places.clear();
+    }
+}
+
+sightings snapshot::take_room() noexcept {
+    const std::size_t i = rooms_taken_.fetch_add(1, std::memory_order_relaxed);
+    return i < rooms_.size() ? std::move(rooms_[i]) : sightings();
 }
 
 std::shared_ptr<snapshot> snapshot::take(cores_state& all, leak_question leaks) {

@@ -49,8 +49,7 @@ struct sighting {
     bool waits;
 };
 
-/// What one go at it has found; allocated at once, so that the core never copies much. Fresh memory
-/// is most of what this costs a core.
+/// What one go at it has found.
 struct sightings {
     std::vector<sighting> goroutines;
     std::vector<call_site> places;
@@ -128,6 +127,11 @@ public:
     std::optional<std::size_t> missed(std::size_t core) const noexcept;
 
     bool given_up() const noexcept { return given_up_.load(std::memory_order_acquire); }
+    /// Room for what the cores will find. Memory that was never touched before is most of what it
+    /// would cost a core, so who asks does that. core: any thread
+    void prepare(std::size_t goroutines);
+    /// ... core: any, each with its own
+    sightings take_room() noexcept;
     void note_piece() noexcept { pieces_.fetch_add(1, std::memory_order_relaxed); }
     void part_ended(census& part, bool complete);
 
@@ -148,6 +152,8 @@ private:
     std::size_t under_way_ = 0;  // under the lock
     std::atomic<bool> given_up_{false};
     std::atomic<std::size_t> pieces_{0};
+    std::vector<sightings> rooms_;
+    std::atomic<std::size_t> rooms_taken_{0};
 };
 
 }  // namespace ringo::detail

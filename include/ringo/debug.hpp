@@ -39,7 +39,7 @@ struct goroutine {
 /// (SIGURG), and looks at them then; where the program has taken that signal, they are left out.
 ///
 /// core     any, foreign threads included; blocks the calling thread
-/// cost     some ten nanoseconds for each goroutine on its core, more on the caller's thread
+/// cost     some 40 ns for each goroutine on its core, more on the caller's thread
 /// follows  Go runtime/pprof, profile "goroutine"
 [[nodiscard]] std::vector<goroutine> goroutines();
 
