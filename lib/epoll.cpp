@@ -15,6 +15,7 @@
 #include "call_pool.hpp"
 #include "io_list.hpp"
 #include "kernel.hpp"
+#include "message_header.hpp"
 #include "timers.hpp"
 #include "try_call.hpp"
 
@@ -47,13 +48,15 @@ constexpr std::int32_t buffer_count = 256;
 constexpr std::size_t buffer_bytes = 4096;
 constexpr int events_max = 256;
 constexpr int accepts_per_turn = 64;
+constexpr int messages_per_turn = 32;
 constexpr int turns_without_look_max = 8;  // at epoll, while there is other work
 constexpr std::int64_t interrupt_first_ns = 50'000;
 constexpr std::int64_t interrupt_max_ns = 10'000'000;
 constexpr std::uint64_t wake_tag = ~std::uint64_t{0};
 
 bool is_multishot(const io_operation& op) noexcept {
-    return op.code == io_code::receive_multishot || op.code == io_code::accept_multishot;
+    return op.code == io_code::receive_multishot || op.code == io_code::receive_messages ||
+           op.code == io_code::accept_multishot;
 }
 
 class epoll final : public kernel {
@@ -271,7 +274,7 @@ void epoll::run_queue() noexcept {
 
 void epoll::advance(io_operation& op) noexcept {
     op.state = io_state::submitted;
-    if (op.code == io_code::receive_multishot) {
+    if (op.code == io_code::receive_multishot || op.code == io_code::receive_messages) {
         receive_pooled(op);
         return;
     }
@@ -317,25 +320,35 @@ bool epoll::deliver(io_operation& op, io_completion c) noexcept {
 }
 
 void epoll::receive_pooled(io_operation& op) noexcept {
-    const std::int32_t id = free_buffer_;
-    if (id < 0) {
-        completed(op, {.result = -ENOBUFS, .more = false});
-        return;
-    }
-    pooled_buffer& b = buffer(id);
-    counts.system_calls.add();
-    const ::ssize_t n = ::recv(op.fd, b.data, buffer_bytes, MSG_DONTWAIT);
-    if (n > 0) {
+    const bool messages = op.code == io_code::receive_messages;
+    for (int left = messages ? messages_per_turn : 1; left > 0; --left) {
+        const std::int32_t id = free_buffer_;
+        if (id < 0) {
+            completed(op, {.result = -ENOBUFS, .more = false});
+            return;
+        }
+        pooled_buffer& b = buffer(id);
+        counts.system_calls.add();
+        ::ssize_t n = 0;
+        if (!messages) {
+            n = ::recv(op.fd, b.data, buffer_bytes, MSG_DONTWAIT);
+        } else if (n = receive_message(op.fd, b.data, buffer_bytes); n >= 0) {
+            n += static_cast<::ssize_t>(sizeof(message_header));
+        }
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            break;
+        }
+        if (n <= 0) {
+            completed(op, {.result = n < 0 ? -errno : 0, .more = false});
+            return;
+        }
         free_buffer_ = b.next;
         b.length = static_cast<std::uint32_t>(n);
-        if (deliver(op, {.result = static_cast<int>(n), .more = true, .buffer = id})) {
-            park(op);
+        if (!deliver(op, {.result = static_cast<int>(n), .more = true, .buffer = id})) {
+            return;
         }
-    } else if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        park(op);
-    } else {
-        completed(op, {.result = n < 0 ? -errno : 0, .more = false});
     }
+    park(op);
 }
 
 void epoll::accept_some(io_operation& op) noexcept {

@@ -65,7 +65,7 @@ public:
     /// Operations that have not completed; after `cancel_all`, the kernel's own among them.
     virtual std::size_t in_flight() const noexcept = 0;
 
-    /// Whether receive_multishot and accept_multishot are served.
+    /// Whether the multishot operations are served.
     virtual bool has_multishot() const noexcept = 0;
 
     /// The pooled buffer that a completion brought. Whoever holds it may link it by `next`.

@@ -29,6 +29,8 @@ const char* name_of(io_code code) noexcept {
             return "receive";
         case io_code::receive_multishot:
             return "receive_multishot";
+        case io_code::receive_messages:
+            return "receive_messages";
         case io_code::send:
             return "send";
         case io_code::send_message:

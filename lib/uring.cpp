@@ -2,6 +2,7 @@
 #include "buffer_pool.hpp"
 #include "io_list.hpp"
 #include "kernel.hpp"
+#include "message_header.hpp"
 #include "sanitizers.hpp"
 #include "timers.hpp"
 
@@ -33,6 +34,16 @@ namespace {
 constexpr unsigned buffer_count = 256;  // a power of two
 constexpr std::size_t buffer_bytes = 4096;
 constexpr int buffer_group = 0;
+
+static_assert(offsetof(message_header, length) == offsetof(io_uring_recvmsg_out, payloadlen) &&
+              offsetof(message_header, name) == sizeof(io_uring_recvmsg_out));
+
+/// Says how much of a message_header is the kernel's. Nobody writes to it.
+msghdr name_room = [] {
+    msghdr m{};
+    m.msg_namelen = sizeof(message_header) - sizeof(io_uring_recvmsg_out);
+    return m;
+}();
 
 constexpr std::uint64_t cancel_tag = 1;  // in the user_data of a cancel request
 
@@ -349,6 +360,11 @@ void uring::prepare(io_uring_sqe& sqe, const io_operation& op) noexcept {
             return;
         case io_code::receive_multishot:
             io_uring_prep_recv_multishot(&sqe, op.fd, nullptr, 0, 0);
+            sqe.flags |= IOSQE_BUFFER_SELECT;
+            sqe.buf_group = buffer_group;
+            return;
+        case io_code::receive_messages:
+            io_uring_prep_recvmsg_multishot(&sqe, op.fd, &name_room, MSG_TRUNC);
             sqe.flags |= IOSQE_BUFFER_SELECT;
             sqe.buf_group = buffer_group;
             return;

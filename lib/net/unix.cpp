@@ -255,7 +255,8 @@ task<> send_with(conn& c, const_buffer data, std::span<const int> descriptors) {
 }
 
 task<received_with> recv_with(datagram_socket& s, mutable_buffer buffer) {
-    message_operation receive(receive_wait, s.handle("datagram_socket: recv_with of a closed one"),
+    message_operation receive(receive_wait,
+                              s.handle_to_receive("datagram_socket: recv_with of a closed one"),
                               buffer.bytes());
     co_await receive;
     co_return std::move(receive.received);

@@ -11,6 +11,7 @@ enum class io_code : std::uint8_t {
     read,               // fd, address, length
     receive,            // fd, address, length
     receive_multishot,  // fd; each completion brings a pooled buffer
+    receive_messages,   // ... that begins with a message_header
     send,               // fd, address, length; never raises SIGPIPE
     send_message,       // fd, address: a msghdr; never raises SIGPIPE
     accept,             // fd; the new descriptor is close-on-exec
