@@ -233,29 +233,11 @@ void end_context(context_node& node, node_state how, std::exception_ptr cause) n
     }
 }
 
-void bind(goroutine& g, scope& s) noexcept {
-    g.bound = &s;
-    g.scope_next = s.goroutines;
-    g.scope_link = &s.goroutines;
-    if (s.goroutines != nullptr) {
-        s.goroutines->scope_link = &g.scope_next;
-    }
-    // For signals' handlers on this thread, which may look at the list: see interrupted_part.
-    std::atomic_signal_fence(std::memory_order_release);
-    s.goroutines = &g;
-    ++s.members;
-    g.cancelled = s.over || g.abandoned || (g.cancel_requested && !g.shielded);
-}
-
 void bind(goroutine& g, context_node& ctx) { bind(g, scope_of(ctx, shard::here())); }
 
 void unbind(goroutine& g) noexcept {
     scope& s = *g.bound;
-    *g.scope_link = g.scope_next;
-    if (g.scope_next != nullptr) {
-        g.scope_next->scope_link = g.scope_link;
-    }
-    g.scope_link = nullptr;
+    unlink(g);
     if (--s.members == 0) [[unlikely]] {
         collect(s);
     }

@@ -86,10 +86,30 @@ struct context_node {
 void end_context(context_node& node, node_state how, std::exception_ptr cause) noexcept;
 
 /// Binds an unbound goroutine.
-void bind(goroutine& g, scope& s) noexcept;
+inline void bind(goroutine& g, scope& s) noexcept {
+    g.bound = &s;
+    g.scope_next = s.goroutines;
+    g.scope_link = &s.goroutines;
+    if (s.goroutines != nullptr) {
+        s.goroutines->scope_link = &g.scope_next;
+    }
+    // For signals' handlers on this thread, which may look at the list: see interrupted_part.
+    std::atomic_signal_fence(std::memory_order_release);
+    s.goroutines = &g;
+    ++s.members;
+    g.cancelled = s.over || g.abandoned || (g.cancel_requested && !g.shielded);
+}
 /// ... to `ctx` on this core, whose scope is made if need be.
 void bind(goroutine& g, context_node& ctx);
 void unbind(goroutine& g) noexcept;
+/// ... though it still counts as a member.
+inline void unlink(goroutine& g) noexcept {
+    *g.scope_link = g.scope_next;
+    if (g.scope_next != nullptr) {
+        g.scope_next->scope_link = g.scope_link;
+    }
+    g.scope_link = nullptr;
+}
 /// The scope goes when it has no members.
 void collect(scope& s) noexcept;
 

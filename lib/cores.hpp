@@ -74,6 +74,9 @@ public:
     goroutine* take_idle_work() noexcept;
     bool has_idle_work() const noexcept { return idle_work_count_.load() != 0; }
 
+    /// Whoever wakes from a nap waits until this is false (deadlock.hpp).
+    std::atomic<bool> naps_held{false};
+
 private:
     enum class phase { running, stopping, abandoning, draining };
 

@@ -118,14 +118,22 @@ bool any_mail(cores_state& all) noexcept {
 
 // Why so: if the first and the last look see the same naps, then all cores nap in between. No
 // thread is made then, and none was there but the run's, so what is in no inbox then never comes.
+// A core that wakes later, in vain, waits: it must not change what the report reads.
 bool is_deadlock(cores_state& all) noexcept {
     const auto nap = common_nap(all);
-    return nap && !all.ending() && !may_be_woken_by_a_thread(all) && !any_mail(all) &&
-           common_nap(all) == nap;
+    if (!nap || all.ending() || may_be_woken_by_a_thread(all) || any_mail(all) ||
+        all.naps_held.exchange(true)) {
+        return false;
+    }
+    if (common_nap(all) != nap) {
+        all.naps_held = false;
+        return false;
+    }
+    return true;
 }
 
 void end_by_deadlock(cores_state& all) noexcept {
-    static std::atomic<bool> told{false};  // by another core that looked at the same time
+    static std::atomic<bool> told{false};  // by another run of this program
     while (told.exchange(true)) {
         ::pause();
     }

@@ -16,7 +16,7 @@ inline constexpr const char* deadlock_message = "all goroutines are asleep - dea
 /// `3 goroutines: chan receive (2), join`. The cores must be this thread, or nap.
 std::string describe_parked(cores_state& all);
 
-/// core: one that naps
+/// True: no other core leaves its nap any more. core: one that naps
 bool is_deadlock(cores_state& all) noexcept;
 
 /// As Go does: a message, and status 2.

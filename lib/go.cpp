@@ -39,7 +39,7 @@ void start_here(goroutine& g, call_site made) {
     g.id = here.next_id();
     here.count_started();
     if (g.is_joinable) {
-        static_cast<joinable_base&>(g).arrive(here);
+        static_cast<joinable_base&>(g).begin(here);
     }
     if (const goroutine* const by = here.current; by != nullptr) [[likely]] {
         g.made_by = by->id;
@@ -57,6 +57,9 @@ void start_at(goroutine& g, int core, context_node* ctx, call_site made) {
     }
     shard& here = here_or(no_core);
     note_made(g, here, made);
+    if (g.is_joinable) {
+        static_cast<joinable_base&>(g).begin_elsewhere();
+    }
     cores_state& all = here.all;
     if (core >= 0 && static_cast<std::size_t>(core) >= all.size()) {
         panic("go: on(core) names a core that does not exist");
@@ -120,8 +123,6 @@ void fail_detached(goroutine& g) noexcept { check_detached(g, std::current_excep
 
 namespace {
 
-joining* const ended_mark = reinterpret_cast<joining*>(alignof(joining));
-
 void cancel_join(wait& w) noexcept {
     auto& op = static_cast<joining&>(w);
     if (op.target->leave(op)) {
@@ -164,33 +165,45 @@ const arm_type joining::arm{
 };
 
 bool joinable_base::join(joining& w) noexcept {
-    // release: pairs with the exchange in finish(), which wakes w.
-    joining* expected = nullptr;
-    if (joiner_.compare_exchange_strong(expected, &w, std::memory_order_acq_rel,
-                                        std::memory_order_acquire)) {
-        return true;
+    const bias_guard guard(lock_);
+    if (!ended_) {
+        if (joiner_ != nullptr) {
+            panic("join_handle: awaited by two goroutines at once");
+        }
+        joiner_ = &w;
     }
-    if (expected != ended_mark) {
-        panic("join_handle: awaited by two goroutines at once");
-    }
-    return false;
+    return !ended_;
 }
 
 bool joinable_base::leave(joining& w) noexcept {
-    joining* expected = &w;
-    return joiner_.compare_exchange_strong(expected, nullptr, std::memory_order_acq_rel);
+    const bias_guard guard(lock_);
+    const bool waits = joiner_ == &w;
+    if (waits) {
+        joiner_ = nullptr;
+    }
+    return waits;
 }
 
 bool joinable_base::done() const noexcept {
-    return joiner_.load(std::memory_order_acquire) == ended_mark;
+    const bias_guard guard(lock_);
+    return ended_;
 }
 
-void joinable_base::finish(const std::exception_ptr& failure) noexcept {
+bool joinable_base::finish(const std::exception_ptr& failure) noexcept {
     failure_ = &failure;
     if (failure) {
         hear_of_cancellation(*this);
     }
-    if (joining* const joiner = joiner_.exchange(ended_mark, std::memory_order_acq_rel)) {
+    joining* joiner = nullptr;
+    bool last = false;
+    {
+        const bias_guard guard(lock_);
+        ended_ = true;
+        joiner = std::exchange(joiner_, nullptr);
+        last = --references_ == 0;
+    }
+    // Lifetime: unless it is the last, `this` may go from here on.
+    if (joiner != nullptr) {
         if (joiner->type->wakes == waker::goroutine) {
             wake(*joiner->self);
         } else if (selection& s = *joiner->select; s.claim(*joiner)) {
@@ -200,37 +213,48 @@ void joinable_base::finish(const std::exception_ptr& failure) noexcept {
             joiner->let_go.store(true, std::memory_order_release);
         }
     }
-    release();
+    if (last) {
+        check_observed();
+    }
+    return last;
 }
 
 void joinable_base::release_handle() noexcept {
     // A failure that passes while another one unwinds this frame is not the first to be told.
-    if (std::uncaught_exceptions() != 0) {
-        observed = true;
+    if (!observed_ && std::uncaught_exceptions() != 0) {
+        observed_ = true;
     }
-    release();
+    if (is_unreferenced()) {
+        check_observed();
+        type->destroy(*this);
+    }
 }
 
-void joinable_base::release() noexcept {
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) != 1) {
-        return;
-    }
-    if (!observed) {
+/// ... after one reference less.
+bool joinable_base::is_unreferenced() noexcept {
+    const bias_guard guard(lock_);
+    return --references_ == 0;
+}
+
+void joinable_base::check_observed() noexcept {
+    if (!observed_) {
         panic_unless_cancelled(*this, *failure_);
     }
-    type->destroy(*this);
 }
 
 /// Carries a cancel to the goroutine's core.
 struct joinable_base::cancel_message : message {
-    explicit cancel_message(joinable_base& g) noexcept : message(&run), target(g) {
-        g.references_.fetch_add(1, std::memory_order_relaxed);
-    }
+    /// g: with a reference for this
+    explicit cancel_message(joinable_base& g) noexcept : message(&run), target(g) {}
     static void run(message& m) noexcept {
         auto& self = static_cast<cancel_message&>(m);
-        self.target.cancel_here();
-        self.target.release();
+        joinable_base& g = self.target;
         delete &self;
+        g.cancel_here();
+        if (g.is_unreferenced()) {
+            g.check_observed();
+            g.type->destroy(g);
+        }
     }
     joinable_base& target;
 };
@@ -249,24 +273,27 @@ void joinable_base::cancel_here() noexcept {
 }
 
 bool joinable_base::arrive(shard& at) noexcept {
-    // Pairs with cancel(): each writes its own word and reads the other's, all seq_cst, so that
-    // one of the two sees the other.
-    home_.store(&at);
-    return !cancel_asked_.load();
+    const bias_guard guard(lock_);
+    home_ = &at;
+    return !cancel_asked_;
 }
 
 void joinable_base::cancel() noexcept {
-    if (done() || cancel_asked_.exchange(true)) {
-        return;  // once done, its core may be gone too
+    shard* home = nullptr;
+    bool sends = false;
+    {
+        const bias_guard guard(lock_);
+        if (ended_ || std::exchange(cancel_asked_, true)) {
+            return;  // once it has ended, its core may be gone too
+        }
+        home = home_;  // null: on its way, and `arrive` sees it
+        sends = home != nullptr && home != shard::this_thread();
+        references_ += sends ? 1 : 0;
     }
-    shard* const home = home_.load();
-    if (home == nullptr) {
-        return;  // on its way: `arrive` sees it
-    }
-    if (home == shard::this_thread()) {
-        cancel_here();
-    } else {
+    if (sends) {
         home->post(*new cancel_message(*this));
+    } else if (home != nullptr) {
+        cancel_here();
     }
 }
 

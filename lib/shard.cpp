@@ -42,7 +42,10 @@ constexpr std::uint32_t busy_turns_max = 1024;
 
 void shard::turn(std::int64_t until_ns) noexcept {
     begin_turn();
-    if (shuffled_ == nullptr) [[likely]] {
+    if (abandoning_) [[unlikely]] {
+        abandon_ready();
+        run_inbox();
+    } else if (shuffled_ == nullptr) [[likely]] {
         if (probe_.is_due(busy_since_ns_)) {
             probe_.mark(last_ready(), counts.resumes.value(), busy_since_ns_, counts);
         }
@@ -77,11 +80,8 @@ void shard::end_busy_part() noexcept {
 
 void shard::begin_turn() noexcept {
     set_pace(pace_.load(std::memory_order_relaxed) + 2);
-    // A core that has woken from a nap and found nothing yet leaves alone what the report of a
-    // deadlock may be reading.
-    napped_ = napped_ && !any_ready() && seems_quiet();
     const std::uint32_t now = ticks_of(busy_since_ns_);
-    if (now != tick && !napped_) {
+    if (now != tick) {
         tick = now;
         made_.note(next_id_, now);
     }
@@ -101,13 +101,14 @@ void shard::wait(std::int64_t until_ns) noexcept {
 inline void shard::resume(goroutine& g) noexcept {
     current = &g;
     RINGO_PROBE1(goroutine_run, g.id);
-    if (has_started(g) && !abandoning_) [[likely]] {
+    if (has_started(g)) [[likely]] {
         // Why `first`: to read back `frame`, just stored, made a round trip 3 to 5 percent slower.
         const frame_handle first = g.frame;
         frame = first;
         first.resume();
     } else {
-        start_or_abandon(g);
+        RINGO_PROBE2(goroutine_start, g.id, g.made_by);
+        frame = g.type->start(g);
     }
     while (frame) {
         frame.resume();
@@ -122,11 +123,7 @@ inline void shard::resume(goroutine& g) noexcept {
 void shard::run_ready() noexcept {
     int left = resumes_per_turn;
     for (; left > 0 && ready_head != nullptr; --left) {
-        goroutine& g = *ready_head;
-        ready_head = g.next;
-        if (ready_head == nullptr) {
-            ready_tail = &ready_head;
-        }
+        goroutine& g = pop_ready();
         __builtin_prefetch(ready_head);
         if (probe_.marks(g)) [[unlikely]] {
             end_sample(left);
@@ -157,11 +154,8 @@ void shard::run_ready_at_random() noexcept {
     for (int left = resumes_per_turn; left > 0 && any_ready(); --left) {
         // Each pick is among all that are ready by then.
         while (ready_head != nullptr) {
-            goroutine& g = *ready_head;
-            ready_head = g.next;
-            shuffled_->add(g);
+            shuffled_->add(pop_ready());
         }
-        ready_tail = &ready_head;
         resume(shuffled_->take(random()));
         counts.resumes.add();
     }
@@ -178,32 +172,24 @@ bool shard::takes_inbox() noexcept {
     return takes;
 }
 
-/// Sets `frame`; without one there is nothing to resume, and the goroutine is finished.
-void shard::start_or_abandon(goroutine& g) noexcept {
-    if (!abandoning_) {
-        try {
-            RINGO_PROBE2(goroutine_start, g.id, g.made_by);
-            g.type->start(g);
-            frame = g.frame;
-            return;
-        } catch (...) {
-            g.type->fail(g);
-        }
-    } else {
+/// Instead of resuming them.
+void shard::abandon_ready() noexcept {
+    while (any_ready()) {
+        goroutine& g = ready_head != nullptr ? pop_ready() : shuffled_->take(random());
+        current = &g;
         destroy_frames(g);
+        g.finished = true;
+        end(g);
     }
-    frame = nullptr;
-    g.finished = true;
+    current = nullptr;
 }
 
 void shard::end(goroutine& g) noexcept {
     RINGO_PROBE1(goroutine_end, g.id);
-    // The block goes in `type->end`; its destructors still run as this goroutine, so it stays
-    // bound until the last of them has. Hence the stand-in: a member that keeps the scope.
+    // The block goes in `type->end`; its destructors still run as this goroutine, so it counts as
+    // a member until the last of them has.
     scope& s = *g.bound;
-    ++s.members;
-    unbind(g);
-    g.bound = &s;
+    unlink(g);
     g.type->end(g);
     if (--s.members == 0) {
         collect(s);

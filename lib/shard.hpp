@@ -169,7 +169,15 @@ private:
         return ready_head != nullptr || (shuffled_ != nullptr && !shuffled_->empty());
     }
     bool takes_inbox() noexcept;
-    void start_or_abandon(goroutine& g) noexcept;
+    goroutine& pop_ready() noexcept {
+        goroutine& g = *ready_head;
+        ready_head = g.next;
+        if (ready_head == nullptr) {
+            ready_tail = &ready_head;
+        }
+        return g;
+    }
+    void abandon_ready() noexcept;
     void end(goroutine& g) noexcept;
     void count_ended() noexcept;
     void destroy_frames(goroutine& g) noexcept;
@@ -199,7 +207,6 @@ private:
     bool looked_out_ = false;  // in vain, in the last turn
     awaited outside_;
     bool naps_now_ = false;
-    bool napped_ = false;                // and has found nothing to do since
     std::int64_t deadlock_look_ns_ = 0;  // when to look for one again
     std::int64_t deadlock_pause_ns_ = 10'000'000;
     std::unique_ptr<ready_bag> shuffled_;  // only where a seed decides the order

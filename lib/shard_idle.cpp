@@ -6,6 +6,7 @@
 #include "snapshot.hpp"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 namespace ringo::detail {
@@ -35,7 +36,7 @@ void shard::look_out(std::int64_t until_ns) noexcept {
     if (any_ready()) {
         return;
     }
-    const std::int64_t end = std::min({now_ns() + lookout_ns, timers.next_ns(), until_ns});
+    const std::int64_t end = std::min({busy_since_ns_ + lookout_ns, timers.next_ns(), until_ns});
     do {
         for (int i = 0; i < 16; ++i) {
             if (!seems_quiet() || all.has_idle_work()) {
@@ -105,9 +106,11 @@ std::int64_t shard::begin_nap() noexcept {
 
 void shard::end_nap() noexcept {
     naps_now_ = false;
-    napped_ = true;
-    // seq_cst: before all that this core will do.
+    // seq_cst, and pairs with is_deadlock: it sees that this nap is over, or this core waits.
     naps_.store(naps_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+    while (all.naps_held) {
+        std::this_thread::yield();
+    }
 }
 
 namespace {

@@ -25,7 +25,7 @@ namespace {
 constexpr std::size_t piece_max = 256;
 constexpr auto patience = std::chrono::seconds(1);  // with a core that does not answer
 
-constexpr goroutine_type no_type{nullptr, nullptr, nullptr, nullptr};
+constexpr goroutine_type no_type{nullptr, nullptr, nullptr};
 
 }  // namespace
 

@@ -42,7 +42,8 @@ class counted : public detached<T> {
 public:
     using detached<T>::detached;
 
-    static void deliver(counted& self) noexcept {
+    template <class Block>
+    static void deliver(Block& self) noexcept {
         wait_group_core& core = *self.group;
         detached<T>::deliver(self);
         // Last, for who waits may destroy what the goroutine has used.

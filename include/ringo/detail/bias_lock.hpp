@@ -25,6 +25,8 @@ public:
     bias_lock(const bias_lock&) = delete;
     bias_lock& operator=(const bias_lock&) = delete;
 
+    /// Others will hold it soon. core: any, before anybody else knows of it
+    void unbias() noexcept { home_.store(&no_home, std::memory_order_relaxed); }
     /// True: no other core has ever held it.
     bool is_biased_here() const noexcept {
         return this_core_state != nullptr && is_biased_to(this_core_state->biases.slot());

@@ -36,8 +36,8 @@ using frame_handle = std::coroutine_handle<promise_base>;
 
 /// What differs between goroutines of different callables and results.
 struct goroutine_type {
-    void (*start)(goroutine&);             // calls the callable, sets `frame`; may throw
-    void (*fail)(goroutine&) noexcept;     // the current exception left the callable
+    // Calls the callable. Null: an exception left it, and the goroutine is finished.
+    frame_handle (*start)(goroutine&) noexcept;
     void (*end)(goroutine&) noexcept;      // delivers the outcome, gives up the core's share
     void (*destroy)(goroutine&) noexcept;  // frees the block
 };

@@ -1,6 +1,7 @@
 // A goroutine that has a handle, and the hand-over of its end to who waits for it.
 #pragma once
 
+#include <ringo/detail/bias_lock.hpp>
 #include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/operation.hpp>
 #include <ringo/task.hpp>
@@ -31,28 +32,39 @@ public:
     bool done() const noexcept;
     /// Asks the goroutine to end. core: any
     void cancel() noexcept;
+    /// It starts on the core that made it. core: that one, before anybody else knows of it
+    void begin(shard& here) noexcept { home_ = &here; }
+    /// It starts elsewhere. core: any, before anybody else knows of it
+    void begin_elsewhere() noexcept { lock_.unbias(); }
     /// Called by its core when it arrives there; false when `cancel` came first.
     bool arrive(shard& at) noexcept;
     void release_handle() noexcept;
 
-    bool observed = false;  // its outcome has been taken
-
 protected:
     ~joinable_base() = default;
-    /// The last thing that the goroutine's core does with it.
-    void finish(const std::exception_ptr& failure) noexcept;
+    /// The last thing that the goroutine's core does with it. True: it is to be destroyed.
+    bool finish(const std::exception_ptr& failure) noexcept;
+    /// The outcome has been taken. core: the handle's owner
+    void observe() noexcept { observed_ = true; }
 
 private:
     struct cancel_message;
 
     void cancel_here() noexcept;
-    void release() noexcept;
+    bool is_unreferenced() noexcept;
+    void check_observed() noexcept;
 
-    std::atomic<joining*> joiner_{nullptr};  // null, who waits, or `ended_mark`
-    std::atomic<std::uint32_t> references_{2};
-    std::atomic<shard*> home_{nullptr};
-    std::atomic<bool> cancel_asked_{false};
-    const std::exception_ptr* failure_ = nullptr;
+    [[no_unique_address]] mutable bias_lock lock_;  // its padding has room
+    bool observed_ = false;                         // its outcome has been taken. owner: the handle
+
+    // under the lock
+    bool ended_ = false;
+    bool cancel_asked_ = false;
+    std::uint8_t references_ = 2;  // the goroutine, the handle, and a message that cancels
+    joining* joiner_ = nullptr;
+    shard* home_ = nullptr;  // null: it is on its way there
+
+    const std::exception_ptr* failure_ = nullptr;  // fixed at the end
 };
 
 /// Waits for one goroutine's end.
@@ -70,9 +82,14 @@ class joinable : public joinable_base {
 public:
     explicit joinable(const goroutine_type& t) noexcept : joinable_base(t) { is_joinable = true; }
 
-    static void deliver(joinable& self) noexcept { self.finish(self.root.result.error()); }
+    template <class Block>
+    static void deliver(Block& self) noexcept {
+        if (self.finish(self.root.result.error())) {
+            delete &self;
+        }
+    }
     T take() {
-        observed = true;
+        observe();
         if (abandoned) {
             throw_failure(failure_cancelled, "join");  // it was destroyed: there is no result
         }

@@ -26,11 +26,12 @@ class detached : public goroutine {
 public:
     using goroutine::goroutine;
 
-    static void deliver(detached& self) noexcept {
+    template <class Block>
+    static void deliver(Block& self) noexcept {
         if (self.root.result.error()) [[unlikely]] {
             check_detached(self, self.root.result.error());
         }
-        self.type->destroy(self);
+        delete &self;
     }
 
     task_awaiter<T> root{nullptr};
@@ -53,7 +54,10 @@ class detached<void> : public goroutine {
 public:
     explicit detached(const goroutine_type& t) noexcept : goroutine(t) { drops_outcome = true; }
 
-    static void deliver(detached& self) noexcept { self.type->destroy(self); }
+    template <class Block>
+    static void deliver(Block& self) noexcept {
+        delete &self;
+    }
 
     root_slot root;
 };
@@ -105,7 +109,7 @@ private:
     };
 };
 
-/// Base is detached<T>, joinable<T>, or another that has `root` and `deliver`.
+/// Base is detached<T>, joinable<T>, or another that has `root` and `deliver`, which may destroy it.
 template <class Base, class Call>
 class launch_block final : public Base {
 public:
@@ -123,18 +127,21 @@ public:
 private:
     static launch_block& of(goroutine& g) noexcept { return static_cast<launch_block&>(g); }
 
-    static void start(goroutine& g) {
+    static frame_handle start(goroutine& g) noexcept {
         launch_block& self = of(g);
-        self.root.callee = (*self.call_)().release();
-        self.root.callee.promise().begin(g.frame, self.root);
-        g.frame = self.root.callee;
-    }
-    static void fail(goroutine& g) noexcept {
-        if constexpr (requires(launch_block & self) { self.root.result; }) {
-            of(g).root.result.fail(std::current_exception());
-        } else {
-            fail_detached(g);
+        try {
+            self.root.callee = (*self.call_)().release();
+        } catch (...) {
+            if constexpr (requires { self.root.result; }) {
+                self.root.result.fail(std::current_exception());
+            } else {
+                fail_detached(g);
+            }
+            g.finished = true;
+            return nullptr;
         }
+        self.root.callee.promise().begin(g.frame, self.root);
+        return g.frame = self.root.callee;
     }
     static void end(goroutine& g) noexcept {
         launch_block& self = of(g);
@@ -143,7 +150,7 @@ private:
     }
     static void destroy(goroutine& g) noexcept { delete &of(g); }
 
-    static constexpr goroutine_type type_{&start, &fail, &end, &destroy};
+    static constexpr goroutine_type type_{&start, &end, &destroy};
 
     [[no_unique_address]] held_call<Call> call_;
 };
