@@ -3,7 +3,8 @@
 #pragma once
 
 #if defined(RINGO_SDT)
-// In registers: clang would copy an argument that may lie in memory onto the stack first.
+// In registers: clang would copy an argument that may lie in memory onto the stack first. A file
+// whose arguments all lie in memory anyway defines this anew, as m, and they need not be loaded.
 #define STAP_SDT_ARG_CONSTRAINT nr
 #include <sys/sdt.h>
 #define RINGO_PROBE1(name, a) DTRACE_PROBE1(ringo, name, a)

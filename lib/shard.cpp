@@ -30,6 +30,9 @@
 
 #include <unistd.h>
 
+#undef STAP_SDT_ARG_CONSTRAINT
+#define STAP_SDT_ARG_CONSTRAINT m
+
 namespace ringo::detail {
 
 constinit thread_local core_state* this_core_state = nullptr;
