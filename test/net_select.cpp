@@ -215,7 +215,7 @@ TEST_CASE("a_read_that_loses_has_read_nothing") {
         for (const bool moved : {false, true}) {  // the core that receives is not the reader's
             CAPTURE(moved);
             at_each([=](const std::string& where, std::size_t core) -> task<> {
-                static constexpr std::uint64_t total = 12'000;
+                static constexpr std::uint64_t total = test::many(12'000);
                 connection a = co_await connect(fresh(where));
                 connection b = co_await connect(fresh(where));
                 if (moved) {

@@ -14,6 +14,7 @@ usage: ./test/run.sh [options]
   --sanitize KIND   address | thread | undefined | address,undefined
   --werror          warnings are errors
   --suite NAME      only that suite (perf, samples)
+  --no-tests        the library, its benchmarks and its samples alone
   --backend epoll   as if RINGO_BACKEND said so: all but what is about io_uring alone
   --forbid-uring    where io_uring is forbidden by a seccomp filter
 RINGO_CORES in the environment is what the tests see.
@@ -26,6 +27,7 @@ sanitize=none
 werror=false
 dir=build/test
 options=()
+tests=enabled
 test_args=()
 forbid=false
 packages=("${packages_build[@]}" "${packages_test[@]}")
@@ -38,6 +40,7 @@ while [[ $# -gt 0 ]]; do
     --sanitize) sanitize=${2:?--sanitize needs a kind} && dir+=-${2//,/-} && shift ;;
     --werror) werror=true ;;
     --suite) test_args+=(--suite "${2:?--suite needs a name}") && shift ;;
+    --no-tests) tests=disabled ;;
     --backend) export RINGO_BACKEND=${2:?--backend needs a name} && shift ;;
     --forbid-uring) forbid=true ;;
     -h | --help) usage && exit 0 ;;
@@ -79,7 +82,7 @@ fi
 echo "== ${compiler:-default compiler}, $buildtype, sanitize $sanitize, RINGO_CORES ${RINGO_CORES:-unset}," \
     "RINGO_BACKEND ${RINGO_BACKEND:-unset}: $dir"
 if ! configure "$dir" "${kind[@]}" -Db_sanitize="$sanitize" -Db_lundef=false \
-    -Dwerror="$werror" "${options[@]}" || ! meson compile -C "$dir"; then
+    -Dwerror="$werror" -Dtests="$tests" "${options[@]}" || ! meson compile -C "$dir"; then
     printf 'The build failed.\n0 passed, 1 failed\n'
     exit 1
 fi

@@ -24,6 +24,9 @@
 
 namespace test {
 
+/// So many bytes or rounds; fewer under a sanitizer, which makes each slower by as much.
+constexpr std::uint64_t many(std::uint64_t n) { return RINGO_SANITIZED ? n / 5 : n; }
+
 /// Descriptors that this process has open.
 inline std::size_t open_descriptors() {
     DIR* const all = ::opendir("/proc/self/fd");

@@ -321,7 +321,7 @@ TEST_CASE("no_byte_is_lost_doubled_or_out_of_order") {
         ringo::run(
             [&]() -> task<> {
                 generator random(seed);
-                std::atomic<int> left = 1500 * scale;
+                std::atomic<int> left = static_cast<int>(test::many(1500)) * scale;
                 std::vector<ringo::join_handle<void>> workers;
                 for (int i = 0; i < 24; ++i) {
                     workers.push_back(spawn(somewhere(random), worker, std::ref(n), std::ref(left),
@@ -346,7 +346,7 @@ TEST_CASE("no_byte_is_lost_doubled_or_out_of_order") {
 TEST_CASE("a_run_may_end_in_the_middle_of_it") {
     const auto scale = test::stress_scale();
     const std::uint32_t seed = test::stress_seed();
-    for (std::uint32_t round = 0; round < 150 * scale; ++round) {
+    for (std::uint32_t round = 0; round < test::many(150) * scale; ++round) {
         CAPTURE(seed);
         CAPTURE(round);
         const test::no_descriptor_leaks check;
