@@ -68,6 +68,9 @@ public:
     /// Whether the multishot operations are served.
     virtual bool has_multishot() const noexcept = 0;
 
+    /// Whether send_zero_copy and send_message_zero_copy are served.
+    virtual bool has_zero_copy() const noexcept { return false; }
+
     /// The pooled buffer that a completion brought. Whoever holds it may link it by `next`.
     virtual pooled_buffer& buffer(std::int32_t id) noexcept = 0;
     virtual void give_back(std::int32_t id) noexcept = 0;

@@ -35,6 +35,10 @@ const char* name_of(io_code code) noexcept {
             return "send";
         case io_code::send_message:
             return "send_message";
+        case io_code::send_zero_copy:
+            return "send_zero_copy";
+        case io_code::send_message_zero_copy:
+            return "send_message_zero_copy";
         case io_code::accept:
             return "accept";
         case io_code::accept_multishot:

@@ -80,6 +80,10 @@ constexpr std::int64_t wait_max_ns = under_tsan ? 1'000'000'000 : timer_wheel::n
     throw std::system_error(error, std::system_category(), why);
 }
 
+bool is_zero_copy(const io_operation& op) noexcept {
+    return op.code == io_code::send_zero_copy || op.code == io_code::send_message_zero_copy;
+}
+
 class uring final : public kernel {
 public:
     explicit uring(unsigned entries);
@@ -99,6 +103,7 @@ public:
         return in_flight_ + (closing_ && !wake_.idle() ? 1 : 0);
     }
     bool has_multishot() const noexcept override { return buffer_ring_ != nullptr; }
+    bool has_zero_copy() const noexcept override { return has_zero_copy_; }
     pooled_buffer& buffer(std::int32_t id) noexcept override { return pool_->at(id); }
     void give_back(std::int32_t id) noexcept override;
     lent* lend(std::int32_t id) noexcept override { return pool_->lend(id); }
@@ -131,6 +136,8 @@ private:
     void enter(std::int64_t until_ns) noexcept;
     void reap() noexcept;
     void completed(io_operation& op, io_completion c) noexcept;
+    void sent(io_operation& op, int result) noexcept;
+    io_list& list_of(const io_operation& op) noexcept;
     void cancel_answered(const io_operation* asked, int result) noexcept;
 
     io_uring ring_{};
@@ -139,10 +146,11 @@ private:
     wake_operation wake_{*this};
     bool closing_ = false;
     bool deferred_ = false;  // DEFER_TASKRUN: completions come only when we enter
+    bool has_zero_copy_ = false;
 
     io_list queue_;       // queued, withdrawn, cancel_queued
     io_list active_;      // submitted
-    io_list cancelling_;  // cancelling
+    io_list cancelling_;  // cancelling, sent
     std::size_t in_flight_ = 0;
     bool withdrew_ = false;  // this turn completed something without the kernel
 
@@ -205,6 +213,7 @@ int uring::look_for_operations() noexcept {
         return ENOSYS;
     }
     const bool all = io_uring_opcode_supported(probe, IORING_OP_SYMLINKAT) != 0;  // 5.15
+    has_zero_copy_ = deferred_ && io_uring_opcode_supported(probe, IORING_OP_SENDMSG_ZC) != 0;
     io_uring_free_probe(probe);
     return all && (ring_.features & IORING_FEAT_EXT_ARG) != 0 ? 0 : too_old;
 }
@@ -374,6 +383,14 @@ void uring::prepare(io_uring_sqe& sqe, const io_operation& op) noexcept {
         case io_code::send_message:
             io_uring_prep_sendmsg(&sqe, op.fd, static_cast<msghdr*>(op.address), MSG_NOSIGNAL);
             return;
+        case io_code::send_zero_copy:
+            io_uring_prep_send_zc(&sqe, op.fd, op.address, op.length, MSG_NOSIGNAL | MSG_WAITALL,
+                                  0);
+            return;
+        case io_code::send_message_zero_copy:
+            io_uring_prep_sendmsg_zc(&sqe, op.fd, static_cast<msghdr*>(op.address),
+                                     MSG_NOSIGNAL | MSG_WAITALL);
+            return;
         case io_code::accept:
             io_uring_prep_accept(&sqe, op.fd, nullptr, nullptr, SOCK_CLOEXEC);
             return;
@@ -476,12 +493,37 @@ void uring::reap() noexcept {
             c.buffer = static_cast<std::int32_t>(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
             buffer(c.buffer).length = static_cast<std::uint32_t>(std::max(c.result, 0));
         }
+        const bool notifies = (cqe->flags & IORING_CQE_F_NOTIF) != 0;
         io_uring_cqe_seen(&ring_, cqe);
         if ((data & cancel_tag) != 0) {
             cancel_answered(op, c.result);
+        } else if (c.more && is_zero_copy(*op)) {
+            sent(*op, c.result);
         } else {
+            c.result = notifies ? op->outcome : c.result;
             completed(*op, c);
         }
+    }
+}
+
+// Kernel: what was sent without a copy completes twice: with its result, then when nobody reads the
+// buffer any more. Between these there is nothing left to cancel.
+void uring::sent(io_operation& op, int result) noexcept {
+    list_of(op).remove(op);
+    op.outcome = result;
+    op.state = io_state::sent;
+    cancelling_.push_back(op);
+}
+
+io_list& uring::list_of(const io_operation& op) noexcept {
+    switch (op.state) {
+        case io_state::submitted:
+            return active_;
+        case io_state::cancelling:
+        case io_state::sent:
+            return cancelling_;
+        default:
+            return queue_;
     }
 }
 
@@ -493,7 +535,7 @@ void uring::cancel_answered(const io_operation* asked, int result) noexcept {
     // Kernel: it finds no operation that is on its way between waiting for a poll and io-wq, but
     // lets it go on to wait there for ever. So what has not ended is asked again.
     for (io_operation* op = cancelling_.front(); op != nullptr; op = op->next) {
-        if (op == asked) {
+        if (op == asked && op->state == io_state::cancelling) {
             cancelling_.remove(*op);
             op->state = io_state::cancel_queued;
             queue_.push_back(*op);
@@ -515,10 +557,7 @@ void uring::completed(io_operation& op, io_completion c) noexcept {
         counts.completed(op, c);
     }
     if (!c.more) {
-        (op.state == io_state::submitted    ? active_
-         : op.state == io_state::cancelling ? cancelling_
-                                            : queue_)
-            .remove(op);
+        list_of(op).remove(op);
         op.state = io_state::idle;
         if (&op != &wake_) {
             --in_flight_;

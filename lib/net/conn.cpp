@@ -147,14 +147,19 @@ void with_descriptor(detail::socket& s, const char* verb, detail::option_name na
 }  // namespace
 
 void conn::set_option(detail::option_name name, std::int64_t value) {
-    with_descriptor(open_socket("conn: option of one that is not connected"), "set", name,
-                    [=](int fd) { return detail::set_option(fd, name, value); });
+    detail::socket& s = open_socket("conn: option of one that is not connected");
+    with_descriptor(s, "set", name, [&s, name, value](int fd) {
+        return name == detail::option_name::zero_copy ? s.set_zero_copy(value)
+                                                      : detail::set_option(fd, name, value);
+    });
 }
 
 std::int64_t conn::get_option(detail::option_name name) const {
-    std::int64_t value = 0;
-    with_descriptor(open_socket("conn: option of one that is not connected"), "get", name,
-                    [&](int fd) { return detail::get_option(fd, name, value); });
+    detail::socket& s = open_socket("conn: option of one that is not connected");
+    std::int64_t value = s.zero_copy();
+    with_descriptor(s, "get", name, [&](int fd) {
+        return name == detail::option_name::zero_copy ? 0 : detail::get_option(fd, name, value);
+    });
     return value;
 }
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <string>
 
 #include <sys/socket.h>
@@ -135,6 +136,14 @@ void socket::shutdown(int how) noexcept {
         ::shutdown(fd_, how);
         leave();
     }
+}
+
+int socket::set_zero_copy(std::int64_t bytes) noexcept {
+    if (bytes < 0) {
+        return EINVAL;
+    }
+    zero_copy_.store(bytes, std::memory_order_relaxed);
+    return 0;
 }
 
 endpoint socket::local() noexcept { return name(&::getsockname); }

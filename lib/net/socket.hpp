@@ -75,6 +75,16 @@ public:
     endpoint remote() noexcept;
     void shutdown(int how) noexcept;
 
+    /// Writes of so many bytes are sent without a copy; 0: none is.
+    std::int64_t zero_copy() const noexcept { return zero_copy_.load(std::memory_order_relaxed); }
+    /// returns  0, or an errno
+    int set_zero_copy(std::int64_t bytes) noexcept;
+    /// Of a write: whether it is that large.
+    bool sends_in_place(std::size_t bytes) const noexcept {
+        const std::int64_t least = zero_copy();
+        return least != 0 && static_cast<std::int64_t>(bytes) >= least && !is_unix_;
+    }
+
     /// Gives bytes back that were read, for the next read. core: any, the reader's
     void unread(ringo::detail::lent_block& bytes) noexcept;
 
@@ -143,6 +153,7 @@ private:
     std::atomic<std::uint32_t> state_{0};   // closed_bit, and operations in units of one_operation
     std::atomic<std::uint32_t> owners_{2};  // handles, and the open descriptor
     std::atomic<shard*> home_{nullptr};
+    std::atomic<std::int64_t> zero_copy_{0};
     goroutine* closer_ = nullptr;  // written by who sets closed_bit, before it leaves
 
     // home core

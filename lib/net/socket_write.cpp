@@ -35,6 +35,29 @@ using ringo::detail::waker;
 
 namespace {
 
+std::size_t size_of(const socket_write& w) noexcept {
+    if (!w.gathers) {
+        return w.data.size();
+    }
+    const auto& m = *static_cast<const msghdr*>(w.send.address);
+    std::size_t all = 0;
+    for (std::size_t i = 0; i < m.msg_iovlen; ++i) {
+        all += m.msg_iov[i].iov_len;
+    }
+    return all;
+}
+
+/// What a socket, or the system's limits, may say to sending without a copy alone.
+bool sends_again(socket_write& w, int result) noexcept {
+    const bool in_place =
+        w.send.code == io_code::send_zero_copy || w.send.code == io_code::send_message_zero_copy;
+    if (!in_place || (result != -EOPNOTSUPP && result != -ENOMEM && result != -ENOBUFS)) {
+        return false;
+    }
+    w.send.code = w.gathers ? io_code::send_message : io_code::send;
+    return true;
+}
+
 void cancel_socket_write(wait& w) noexcept {
     auto& op = static_cast<socket_write&>(w);
     op.home->io().cancel(op.send);
@@ -54,7 +77,7 @@ socket_write::send_operation::send_operation(socket_write& w) noexcept
           socket& s = *writer.to;
           if (c.result >= 0) {
               writer.sent = static_cast<std::size_t>(c.result);
-          } else if (c.result == -EINTR || c.result == -EAGAIN) {
+          } else if (c.result == -EINTR || c.result == -EAGAIN || sends_again(writer, c.result)) {
               writer.home->io().start(op);
               return;
           } else if (s.closed()) {
@@ -113,6 +136,10 @@ bool socket_write::start() noexcept {
         return false;
     }
     home = &shard::here();
+    if (to->zero_copy() != 0 && to->sends_in_place(size_of(*this)) && home->io().has_zero_copy())
+        [[unlikely]] {
+        send.code = gathers ? io_code::send_message_zero_copy : io_code::send_zero_copy;
+    }
     home->io().start(send);
     return true;
 }

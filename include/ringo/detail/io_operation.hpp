@@ -14,10 +14,13 @@ enum class io_code : std::uint8_t {
     receive_messages,   // ... that begins with a message_header
     send,               // fd, address, length; never raises SIGPIPE
     send_message,       // fd, address: a msghdr; never raises SIGPIPE
-    accept,             // fd; the new descriptor is close-on-exec
-    accept_multishot,   // fd; a completion per connection
-    connect,            // fd, address, length
-    poll,               // fd, length: the events
+    // ... of all of it, from where it lies; completes when the kernel reads it no more.
+    send_zero_copy,
+    send_message_zero_copy,
+    accept,            // fd; the new descriptor is close-on-exec
+    accept_multishot,  // fd; a completion per connection
+    connect,           // fd, address, length
+    poll,              // fd, length: the events
 
     // Each of these is a file_operation. A path is relative to the folder that fd stands for.
     file_read,      // fd, address, length, offset
@@ -36,6 +39,7 @@ enum class io_code : std::uint8_t {
 // States:  idle -> queued -> submitted -> idle
 //                    |           \-> cancel_queued -> cancelling -> idle
 //                    \-> withdrawn -> idle (the kernel never saw it)
+//     zero copy: submitted or cancelling -> sent (its result is known) -> idle
 // epoll: idle -> queued -> submitted (waits for readiness) -> queued -> ... -> idle
 //                    |       \-> withdrawn -> idle
 //                    \-> on_thread (a call that blocks) -> cancelling -> idle
@@ -48,6 +52,7 @@ enum class io_state : std::uint8_t {
     submitted,
     cancel_queued,
     cancelling,
+    sent,
     on_thread,
 };
 
@@ -73,6 +78,7 @@ struct io_operation {
     io_code code = io_code::none;
     io_state state = io_state::idle;
     std::uint16_t ready = 0;  // the back-end's
+    std::int32_t outcome;     // ... while it is `sent`
 };
 
 /// What an operation on files has to say beyond that.
