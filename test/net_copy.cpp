@@ -280,3 +280,37 @@ TEST_CASE("a_run_ends_while_copies_wait") {
         co_await yield_times(100);
     });
 }
+
+TEST_CASE("a_socket_that_was_copied_with_waits_as_before") {
+    const no_descriptor_leaks check;
+    const auto operations = [] {
+        std::uint64_t n = 0;
+        for (const auto& core : ringo::debug::metrics().cores) {
+            for (const auto& op : core.kernel_operations) {
+                n += op.submitted;
+            }
+        }
+        return n;
+    };
+    for (const int i : {0, 1}) {
+        run([&]() -> task<> {
+            connection both = co_await connect(place(i));
+            ringo::fs::file f = temporary(1000);
+            co_await ringo::io::copy(both.client, f);
+            const std::uint64_t before = operations();
+            auto answer = spawn([&both]() -> task<std::string> {
+                std::string five(5, ' ');
+                co_await both.client.read_exactly(five);
+                co_return five;
+            });
+            auto writer = spawn([&both] { return write_all(both.client, 1000, 20'000'000); });
+            co_await until([&] { return is_full(both.client); });
+            co_await yield_times(100);
+            CHECK(operations() - before < 50);
+            co_await both.server.write("hello");
+            CHECK(co_await answer == "hello");
+            CHECK(co_await test::read_all(both.server) == patterned(20'000'000));
+            co_await writer;
+        });
+    }
+}

@@ -65,6 +65,8 @@ task<> copy_all(To& to, From& from, std::uint64_t& copied) {
 
 /// Copies until `from` ends. Between files the kernel copies; between sockets, files and pipes it
 /// passes pages on (splice). It does not end the other stream: `close_write` does.
+/// A socket is left non-blocking (O_NONBLOCK), as all of Go's are. That is of no concern to its
+/// conn, but to other processes that are given the same socket: a child's standard stream, say.
 ///
 /// returns  how many bytes
 /// throws   what the streams throw; cancelled, deadline_exceeded: `bytes()` says how many have
