@@ -81,6 +81,10 @@ public:
     void add_resident(resident& r) noexcept;
     void remove_resident(resident& r) noexcept;
 
+    /// Whether a goroutine looks once more at what cores share before it parks.
+    bool may_look_again(unsigned look) noexcept;
+    void found_soon() noexcept { looks_ = looks_max; }
+
     /// From here on the seed decides who of the ready goroutines runs next.
     void shuffle(std::uint64_t seed);
 
@@ -205,6 +209,8 @@ private:
     bool abandoning_ = false;
     int lookouts_ = 0;         // that this core may still make
     bool looked_out_ = false;  // in vain, in the last turn
+    static constexpr int looks_max = 16;
+    int looks_ = looks_max;  // that goroutines may still make in vain; below 0: until one may again
     awaited outside_;
     bool naps_now_ = false;
     std::int64_t deadlock_look_ns_ = 0;  // when to look for one again

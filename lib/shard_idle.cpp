@@ -23,6 +23,31 @@ constexpr std::int64_t deadlock_pause_max_ns = 1'000'000'000;
 // next one before it sleeps. `lookouts_` is how often it still may: each message that comes soon
 // adds one, each look-out in vain takes one. Only where each core has a CPU of its own.
 
+bool shard::may_look_again(unsigned look) noexcept {
+    constexpr unsigned looks_each = 8;
+    constexpr int parks_between = 64;
+    if (look == 0 && looks_ <= 0 && --looks_ > -parks_between) {
+        return false;
+    }
+    if (look == looks_each) {
+        looks_ = std::max(looks_ - 1, 0);
+        return false;
+    }
+    return !any_ready() && seems_quiet() && shuffled_ == nullptr && all.has_own_cpus();
+}
+
+bool may_look_again(core_state& here, unsigned look) noexcept {
+    return static_cast<shard&>(here).may_look_again(look);
+}
+
+void pause_before(unsigned look) noexcept {
+    for (unsigned i = 0; i < 1U << look / 2; ++i) {
+        pause_cpu();
+    }
+}
+
+void found_soon(core_state& here) noexcept { static_cast<shard&>(here).found_soon(); }
+
 void shard::idle(std::int64_t until_ns) noexcept {
     if (lookouts_ > 0 && !std::exchange(looked_out_, false)) {
         look_out(until_ns);

@@ -81,6 +81,7 @@ public:
         owns = true;
         return true;
     }
+    bool may_come_soon() const noexcept { return true; }
     void enlist() noexcept { on->waiting.push_back(*this); }
     mutex_guard value() noexcept { return mutex_guard(std::exchange(owns, false) ? on : nullptr); }
 

@@ -24,6 +24,8 @@ public:
 
     /// Null: the nil channel.
     bias_lock* lock() const noexcept { return this->on != nullptr ? &this->on->lock : nullptr; }
+    /// Where there is no buffer, sender and receiver meet in the list.
+    bool may_come_soon() const noexcept { return this->on->capacity != 0; }
 };
 
 template <class T>

@@ -19,7 +19,8 @@ namespace ringo::detail {
 ///     void enlist() noexcept;                    // under the lock: gets in line
 ///     T value();                                 // the result of a success; without `self`
 ///     static constexpr arm_type arm = make_arm(…)
-/// and may define `void raise()`, which throws with a text of its own.
+/// and may define `void raise()`, which throws with a text of its own, and
+///     bool may_come_soon() const noexcept;       // another core may let it be done in a moment
 /// An attempt may fail by setting error_of(*this) and returning true. Base is `waiter`, or what
 /// the compiled core knows of the operation.
 template <class Op, class Base = waiter>
@@ -48,6 +49,12 @@ public:
             l->leave(entered);
             resume(here, woken);
             return true;
+        }
+        if constexpr (requires { op().may_come_soon(); }) {
+            if (entered == nullptr && here.ready_head == nullptr && op().may_come_soon() &&
+                attempt_again(here, *l)) [[unlikely]] {
+                return true;
+            }
         }
         // Nothing comes between this and await_suspend, which leaves the lock.
         here.entered = entered;
@@ -121,6 +128,23 @@ protected:
     }
 
 private:
+    /// Inside the lock, which is shared, before and after. True: done, and outside.
+    [[gnu::noinline]] bool attempt_again(core_state& here, bias_lock& l) noexcept {
+        for (unsigned look = 0; may_look_again(here, look); ++look) {
+            l.leave(nullptr);
+            pause_before(look);
+            l.enter(nullptr);
+            waiter* woken = nullptr;
+            if (op().attempt(woken)) {
+                l.leave(nullptr);
+                found_soon(here);
+                resume(here, woken);
+                return true;
+            }
+        }
+        return false;
+    }
+
     Op& op() noexcept { return static_cast<Op&>(*this); }
 };
 
