@@ -16,6 +16,7 @@
 namespace ringo::detail {
 
 class buffer_pool;
+class buffer_slots;
 class blocking_pool;
 
 /// One of the buffers that multishot receives fill.
@@ -77,6 +78,13 @@ public:
 
     /// Instead of giving it back: it goes into a user's hands. Null: too many are there already.
     virtual lent* lend(std::int32_t) noexcept { return nullptr; }
+
+    /// Has memory pinned, for file_read and file_write that name the slot. The table is the caller's
+    /// to release. Null: it is not to be had.
+    virtual buffer_slots* register_buffer(void*, std::size_t, int& /*slot*/) noexcept {
+        return nullptr;
+    }
+    virtual void unregister_buffer(int /*slot*/) noexcept {}
 
     /// The back-end and what it uses, in a few words. core: any thread
     virtual std::string describe() const = 0;

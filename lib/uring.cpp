@@ -1,5 +1,6 @@
 // The kernel behind io_uring. The only file that knows it.
 #include "buffer_pool.hpp"
+#include "buffer_slots.hpp"
 #include "io_list.hpp"
 #include "kernel.hpp"
 #include "message_header.hpp"
@@ -18,6 +19,7 @@
 #include <cstring>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -84,6 +86,13 @@ bool is_zero_copy(const io_operation& op) noexcept {
     return op.code == io_code::send_zero_copy || op.code == io_code::send_message_zero_copy;
 }
 
+void use_registered(io_uring_sqe& sqe, const file_operation& op, std::uint8_t code) noexcept {
+    if (op.to >= 0) {
+        sqe.opcode = code;
+        sqe.buf_index = static_cast<__u16>(op.to);
+    }
+}
+
 class uring final : public kernel {
 public:
     explicit uring(unsigned entries);
@@ -107,6 +116,8 @@ public:
     pooled_buffer& buffer(std::int32_t id) noexcept override { return pool_->at(id); }
     void give_back(std::int32_t id) noexcept override;
     lent* lend(std::int32_t id) noexcept override { return pool_->lend(id); }
+    buffer_slots* register_buffer(void* data, std::size_t size, int& slot) noexcept override;
+    void unregister_buffer(int slot) noexcept override;
     std::string describe() const override;
 
 private:
@@ -156,6 +167,8 @@ private:
 
     io_uring_buf_ring* buffer_ring_ = nullptr;
     buffer_pool* pool_ = nullptr;  // set before buffer_ring_
+    bool may_register_ = false;
+    buffer_slots* slots_ = nullptr;  // made by the first who registers
 };
 
 uring::uring(unsigned entries) {
@@ -233,6 +246,9 @@ uring::~uring() {
     if (pool_ != nullptr) {
         pool_->retire();
     }
+    if (slots_ != nullptr) {
+        slots_->retire();
+    }
     if (buffer_ring_ != nullptr) {
         ::munmap(buffer_ring_, buffer_count * sizeof(io_uring_buf));
     }
@@ -247,6 +263,7 @@ void uring::attach() {
     if (deferred_) {
         io_uring_register_ring_fd(&ring_);
         make_buffers();  // without them there is no multishot receive
+        may_register_ = true;
     }
     // io-wq threads serve what cannot be polled: files, most of all. One that opens a FIFO waits
     // there for the other side, so a few are not enough.
@@ -285,6 +302,37 @@ void uring::give_back(std::int32_t id) noexcept {
     io_uring_buf_ring_add(buffer_ring_, buffer(id).data, buffer_bytes,
                           static_cast<unsigned short>(id), io_uring_buf_ring_mask(buffer_count), 0);
     io_uring_buf_ring_advance(buffer_ring_, 1);
+}
+
+buffer_slots* uring::register_buffer(void* data, std::size_t size, int& slot) noexcept {
+    if (slots_ == nullptr && std::exchange(may_register_, false) &&
+        io_uring_register_buffers_sparse(&ring_, buffer_slots::count) == 0) {
+        slots_ = new buffer_slots(*this_core_state);
+    }
+    if (slots_ == nullptr) {
+        return nullptr;
+    }
+    slots_->collect([this](int returned) noexcept { unregister_buffer(returned); });
+    slot = slots_->take();
+    if (slot < 0) {
+        return nullptr;
+    }
+    const iovec memory{.iov_base = data, .iov_len = size};
+    const __u64 tag = 0;
+    if (io_uring_register_buffers_update_tag(&ring_, static_cast<unsigned>(slot), &memory, &tag,
+                                             1) != 1) {
+        slots_->free(slot);
+        slots_->release();
+        return nullptr;
+    }
+    return slots_;
+}
+
+void uring::unregister_buffer(int slot) noexcept {
+    const iovec none{};
+    const __u64 tag = 0;
+    io_uring_register_buffers_update_tag(&ring_, static_cast<unsigned>(slot), &none, &tag, 1);
+    slots_->free(slot);
 }
 
 void uring::start(io_operation& op) noexcept {
@@ -420,9 +468,11 @@ void uring::prepare_file(io_uring_sqe& sqe, const file_operation& op) noexcept {
     switch (op.code) {
         case io_code::file_read:
             io_uring_prep_read(&sqe, op.fd, op.address, op.length, offset);
+            use_registered(sqe, op, IORING_OP_READ_FIXED);
             return;
         case io_code::file_write:
             io_uring_prep_write(&sqe, op.fd, op.address, op.length, offset);
+            use_registered(sqe, op, IORING_OP_WRITE_FIXED);
             return;
         case io_code::file_sync:
             io_uring_prep_fsync(&sqe, op.fd, flags);

@@ -1,7 +1,10 @@
-// How fast are random reads of 4 KiB, 64 at a time?    files [READS] [ROUNDS] [FILE] [cached]
+// How fast are random reads of 4 KiB, 64 at a time?    files [READS] [ROUNDS] [FILE] [HOW]
 //
-// 64 goroutines on one core read blocks of FILE, past the page cache unless told otherwise. Without
-// FILE it is one of 16 MiB that goes again. files.sh compares with fio.
+// HOW: cached, registered
+//
+// 64 goroutines on one core read blocks of FILE, past the page cache unless told otherwise, and into
+// buffers that are registered with the core's ring where told so. Without FILE it is one of 16 MiB
+// that goes again. files.sh compares with fio.
 #include "bench.hpp"
 
 #include <ringo/fs.hpp>
@@ -13,7 +16,9 @@
 #include <cstring>
 #include <exception>
 #include <functional>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace {
 
@@ -23,8 +28,11 @@ constexpr std::size_t block = 4096;
 constexpr int depth = 64;
 
 ringo::task<> read_blocks(fs::file& f, std::uint64_t blocks, std::uint64_t seed, long& left,
-                          long& sum) {
+                          bool registered, long& sum) {
     fs::aligned_buffer buffer(block);
+    if (registered && !buffer.register_here()) {
+        throw std::runtime_error("no buffer can be registered here");
+    }
     std::uint64_t random = seed;
     while (left-- > 0) {
         random ^= random << 13;
@@ -41,8 +49,10 @@ ringo::task<fs::file> made() {
     co_return f;
 }
 
-ringo::task<int> co_main(long reads, long rounds, const char* path, bool direct) {
+ringo::task<int> co_main(long reads, long rounds, const char* path, std::string_view how) {
     fs::file f;
+    bool direct = how != "cached";
+    const bool registered = how == "registered";
     if (path != nullptr) {
         f = co_await fs::open(path, direct ? O_RDONLY | O_DIRECT : O_RDONLY);
     } else {
@@ -60,7 +70,7 @@ ringo::task<int> co_main(long reads, long rounds, const char* path, bool direct)
         ringo::wait_group readers;
         for (int i = 0; i < depth; ++i) {
             readers.go(read_blocks, std::ref(f), blocks,
-                       static_cast<std::uint64_t>(r * depth + i + 1), std::ref(left),
+                       static_cast<std::uint64_t>(r * depth + i + 1), std::ref(left), registered,
                        std::ref(sum));
         }
         co_await readers.wait();
@@ -78,7 +88,7 @@ int main(int argc, char** argv) {
     try {
         return ringo::run(
             co_main(bench::argument(argc, argv, 1, 200'000), bench::argument(argc, argv, 2, 5),
-                    argc > 3 ? argv[3] : nullptr, argc <= 4),
+                    argc > 3 ? argv[3] : nullptr, argc > 4 ? argv[4] : ""),
             {.cores = 1});
     } catch (const std::exception& e) {
         std::fprintf(stderr, "files: %s\n", e.what());

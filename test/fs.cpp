@@ -254,6 +254,47 @@ TEST_CASE("direct_reads_and_writes_take_aligned_buffers") {
     });
 }
 
+TEST_CASE("registered_buffers_are_read_into_and_go_on_any_core") {
+    const folder where;
+    run([&]() -> task<> {
+        fs::file f = co_await fs::open(where / "f", make_new);
+        fs::aligned_buffer out(20000);
+        test::fill_pattern(reinterpret_cast<char*>(out.data()), out.size(), 0);
+        fs::aligned_buffer moved(4096);
+        moved.register_here();
+        moved = std::move(out);
+        moved.register_here();
+        co_await f.write_at(moved, 0);
+
+        std::vector<fs::aligned_buffer> all;  // more than a core has room for
+        std::size_t registered = 0;
+        for (std::size_t round = 0; round < 3; ++round) {
+            for (std::size_t i = 0; i < 300; ++i) {
+                all.emplace_back(4096);
+                const bool here = all.back().register_here();
+                registered += here ? 1 : 0;
+                CHECK((all.back().slot_here() >= 0) == here);
+                const std::size_t at = i * 7919 % 15000;
+                REQUIRE(co_await f.read_at(all.back(), at) == 4096);
+                REQUIRE(test::has_pattern(reinterpret_cast<char*>(all.back().data()), 4096, at));
+            }
+            auto elsewhere = spawn(on(other_core()), [&]() -> task<> {
+                REQUIRE(co_await f.read_at(all[0], 10) == 4096);
+                REQUIRE(test::has_pattern(reinterpret_cast<char*>(all[0].data()), 4096, 10));
+                all.clear();
+            });
+            co_await elsewhere;
+        }
+        CHECK((registered == 0 || registered == 3 * 254));
+        fs::aligned_buffer later(4096);
+        later.register_here();
+        all.push_back(std::move(later));
+        ringo::go([b = std::move(moved)]() -> task<> { co_return; });
+    });
+    fs::aligned_buffer nowhere(4096);
+    CHECK_FALSE(nowhere.register_here());
+}
+
 TEST_CASE("many_read_one_file_at_once") {
     const no_descriptor_leaks check;
     const folder where;

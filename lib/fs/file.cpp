@@ -54,7 +54,7 @@ const wait_type write_wait{"write", &cancel_io, nullptr, waker::goroutine, &desc
 const wait_type write_at_wait{"write_at", &cancel_io, nullptr, waker::goroutine, &describe_io};
 
 file_io::file_io(const wait_type& what, io_code how, extent e, descriptor& d, void* data,
-                 std::size_t size, std::int64_t at) noexcept
+                 std::size_t size, std::int64_t at, int slot) noexcept
     : wait(what),
       file_operation([](io_operation& op, const io_completion& c) noexcept {
           static_cast<file_io&>(op).completed(c.result);
@@ -67,6 +67,7 @@ file_io::file_io(const wait_type& what, io_code how, extent e, descriptor& d, vo
     fd = d.fd();
     address = data;
     offset = at;
+    to = slot;
 }
 
 bool file_io::start() noexcept {
@@ -288,6 +289,28 @@ detail::write_operation file::write_at(const_buffer data, std::uint64_t offset) 
             const_cast<std::byte*>(data.bytes().data()),
             data.bytes().size(),
             static_cast<std::int64_t>(offset)};
+}
+
+detail::read_operation file::read_at(aligned_buffer& buffer, std::uint64_t offset) {
+    return {detail::read_at_wait,
+            detail::io_code::file_read,
+            detail::extent::whole,
+            open_file("file: read_at of one that is not open"),
+            buffer.data(),
+            buffer.size(),
+            static_cast<std::int64_t>(offset),
+            buffer.slot_here()};
+}
+
+detail::write_operation file::write_at(const aligned_buffer& data, std::uint64_t offset) {
+    return {detail::write_at_wait,
+            detail::io_code::file_write,
+            detail::extent::whole,
+            open_file("file: write_at to one that is not open"),
+            const_cast<std::byte*>(data.data()),
+            data.size(),
+            static_cast<std::int64_t>(offset),
+            data.slot_here()};
 }
 
 detail::read_operation file::read(mutable_buffer buffer) {

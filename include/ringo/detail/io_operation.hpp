@@ -22,7 +22,8 @@ enum class io_code : std::uint8_t {
     connect,           // fd, address, length
     poll,              // fd, length: the events
 
-    // Each of these is a file_operation. A path is relative to the folder that fd stands for.
+    // Each of these is a file_operation. `to` of the first two: the registered buffer that holds the
+    // memory; -1: none. A path is relative to the folder that fd stands for.
     file_read,      // fd, address, length, offset
     file_write,     // fd, address, length, offset
     file_sync,      // fd, flags: as io_uring's; fdatasync or fsync

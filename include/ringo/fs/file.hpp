@@ -5,6 +5,7 @@
 #include <ringo/detail/descriptor.hpp>
 #include <ringo/detail/io_operation.hpp>
 #include <ringo/detail/operation.hpp>
+#include <ringo/fs/aligned_buffer.hpp>
 #include <ringo/fs/info.hpp>
 #include <ringo/task.hpp>
 
@@ -34,9 +35,9 @@ enum class extent : bool { one_step, whole };
 class file_io : public ringo::detail::wait, public ringo::detail::file_operation {
 public:
     file_io(const ringo::detail::wait_type& what, io_code how, extent e, descriptor& d, void* data,
-            std::size_t size, std::int64_t at) noexcept;
+            std::size_t size, std::int64_t at, int slot = -1) noexcept;
     file_io(file_io&& o) noexcept
-        : file_io(*o.type, o.code, o.extent_, *o.on_, o.address, o.size_, o.offset) {}
+        : file_io(*o.type, o.code, o.extent_, *o.on_, o.address, o.size_, o.offset, o.to) {}
 
     file_io& operator=(const file_io&) = delete;
     ~file_io() {
@@ -114,11 +115,15 @@ public:
     /// core     any; resumes on the same core
     /// cost     no allocation; no system call of its own
     [[nodiscard]] detail::read_operation read_at(mutable_buffer buffer, std::uint64_t offset);
+    /// ... which may be registered with this core.
+    [[nodiscard]] detail::read_operation read_at(aligned_buffer& buffer, std::uint64_t offset);
 
     /// Writes all of it at `offset`.
     ///
     /// throws   cancelled, deadline_exceeded: `bytes()` says how far it got
     [[nodiscard]] detail::write_operation write_at(const_buffer data, std::uint64_t offset);
+    [[nodiscard]] detail::write_operation write_at(const aligned_buffer& data,
+                                                   std::uint64_t offset);
 
     /// Reads at the file's position, once.
     ///

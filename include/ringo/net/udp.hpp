@@ -240,7 +240,7 @@ public:
     /// core     any; resumes on the same core
     /// cost     no copy as long as few are held (conn::recv), no system call of its own, and no
     ///          buffer while nothing comes. An echo takes the CPU that it takes with a buffer of its
-    ///          own: 0.97 of it with 64 datagrams in flight, the same with one
+    ///          own: 0.95 of it with 64 datagrams in flight, the same with one
     [[nodiscard]] detail::datagram_lease_from recv_from();
     /// ... its bytes alone.
     [[nodiscard]] detail::datagram_lease recv();
