@@ -98,6 +98,11 @@ std::size_t blocking_pool::threads() const noexcept {
     return threads_.size();
 }
 
+std::size_t blocking_pool::busy() const noexcept {
+    const std::lock_guard guard(lock_);
+    return threads_.size() - idle_;
+}
+
 void blocking_pool::work() noexcept {
     // Signals are for the program's own threads.
     sigset_t all;

@@ -28,6 +28,8 @@ public:
     /// True: the job was still queued, and will not run.
     bool withdraw(blocking_job& job) noexcept;
     std::size_t threads() const noexcept;
+    /// Those that run something.
+    std::size_t busy() const noexcept;
 
 private:
     void work() noexcept;

@@ -85,12 +85,7 @@ std::optional<std::size_t> count_threads() noexcept {
 }
 
 /// A thread may be about to wake a goroutine: who holds a channel need not have touched it yet.
-bool may_be_woken_by_a_thread(cores_state& all) noexcept {
-    const auto count = count_threads();
-    const std::size_t own = all.size() + all.pool().threads() + all.resolver_pool().threads() +
-                            watchdog_threads() + sanitizer_threads;
-    return !count || *count > own;
-}
+bool may_be_woken_by_a_thread(cores_state& all) noexcept { return has_other_threads(all, 0); }
 
 /// Unlike any other time at which all cores nap; none: one of them does not.
 std::optional<std::uint64_t> common_nap(cores_state& all) noexcept {
@@ -115,6 +110,13 @@ bool any_mail(cores_state& all) noexcept {
 }
 
 }  // namespace
+
+bool has_other_threads(cores_state& all, std::size_t but) noexcept {
+    const auto count = count_threads();
+    const std::size_t own = all.size() + all.pool().threads() + all.resolver_pool().threads() +
+                            watchdog_threads() + sanitizer_threads;
+    return !count || *count > own + but;
+}
 
 // Why so: if the first and the last look see the same naps, then all cores nap in between. No
 // thread is made then, and none was there but the run's, so what is in no inbox then never comes.

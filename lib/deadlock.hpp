@@ -5,6 +5,7 @@
 // a thread that is not the run's could still wake one.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 namespace ringo::detail {
@@ -18,6 +19,9 @@ std::string describe_parked(cores_state& all);
 
 /// True: no other core leaves its nap any more. core: one that naps
 bool is_deadlock(cores_state& all) noexcept;
+
+/// Whether there are threads that are not the run's, but so many. True also where that is not known.
+bool has_other_threads(cores_state& all, std::size_t but) noexcept;
 
 /// As Go does: a message, and status 2.
 [[noreturn]] void end_by_deadlock(cores_state& all) noexcept;

@@ -2,6 +2,7 @@
 
 #include "cores.hpp"
 #include "debug.hpp"
+#include "reach.hpp"
 #include "snapshot.hpp"
 #include "trace.hpp"
 #include "watchdog.hpp"
@@ -10,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <utility>
 
 namespace ringo::detail {
@@ -82,7 +84,34 @@ namespace ringo::debug {
 
 std::vector<goroutine> goroutines() { return detail::all_of({}); }
 
-std::vector<goroutine> leaks() { return detail::all_of({.sought = true}); }
+namespace {
+
+/// Its own frame, and those below, do not count as memory of the program.
+[[gnu::noinline]] std::vector<goroutine> all_leaks() {
+    const void* const stack = __builtin_frame_address(0);
+    std::vector<goroutine> all;
+    std::set<std::pair<const void*, std::uint64_t>> known;
+    detail::for_each_snapshot({.sought = true},
+                              [&](detail::cores_state& run, const detail::snapshot& s) {
+                                  const auto add = [&](goroutine&& g) {
+                                      if (known.emplace(&run, g.id).second) {
+                                          all.push_back(std::move(g));
+                                      }
+                                  };
+                                  s.for_each(add);
+                                  detail::for_each_unreachable(run, stack, add);
+                              });
+    return all;
+}
+
+}  // namespace
+
+std::vector<goroutine> leaks() {
+    __builtin_unwind_init();  // what callers have in registers alone is in memory from now on
+    std::vector<goroutine> all = all_leaks();
+    asm volatile("" : : "r"(&all) : "memory");  // no tail call, which would leave this frame first
+    return all;
+}
 
 void print(std::FILE* out) {
     detail::for_each_snapshot({}, [out](detail::cores_state& run, const detail::snapshot& s) {

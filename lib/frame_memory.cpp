@@ -1,3 +1,5 @@
+#include "frame_blocks.hpp"
+
 #include <ringo/detail/frame_memory.hpp>
 
 #include <algorithm>
@@ -79,7 +81,28 @@ public:
         }
     }
 
+    /// `count` blocks of `bytes` each begin at `start`, for good.
+    void note_cut(const std::byte* start, std::size_t bytes, std::size_t count) {
+        const std::lock_guard guard(lock_);
+        cuts_.push_back({reinterpret_cast<std::uintptr_t>(start) / frame_granule,
+                         static_cast<std::uint32_t>(bytes), static_cast<std::uint32_t>(count)});
+    }
+    std::vector<frame_cut>& cuts() noexcept { return cuts_; }
+
+    template <class F>
+    void for_each(F f) const {
+        for (const std::vector<magazine>& shelf : shelves_) {
+            for (const magazine& m : shelf) {
+                f(m);
+            }
+        }
+        for (const magazine& m : empty_) {
+            f(m);
+        }
+    }
+
 private:
+    std::vector<frame_cut> cuts_;
     std::atomic<std::size_t> slabs_{0};
     std::mutex lock_;
     std::vector<magazine> shelves_[frame_class_count];
@@ -122,6 +145,7 @@ void cut_fresh_blocks(frame_cache& cache, std::size_t index) {
     }
     const auto room = static_cast<std::size_t>(cache.bump_end - cache.bump) / bytes;
     const std::size_t count = std::min({wanted, room, std::size_t{magazine_max}});
+    the_depot().note_cut(cache.bump, bytes, count);
     magazine& m = cache.loaded[index];
     for (std::size_t i = 0; i < count; ++i) {
         m.blocks[count - 1 - i] = cache.bump;
@@ -131,6 +155,24 @@ void cut_fresh_blocks(frame_cache& cache, std::size_t index) {
 }
 
 }  // namespace
+
+std::span<const frame_cut> frame_cuts() noexcept {
+    std::vector<frame_cut>& all = the_depot().cuts();
+    std::sort(all.begin(), all.end(),
+              [](const frame_cut& a, const frame_cut& b) { return a.start < b.start; });
+    return all;
+}
+
+void for_each_magazine(const frame_cache& cache, void (*f)(void*, const magazine&), void* with) {
+    for (std::size_t c = 0; c < frame_class_count; ++c) {
+        f(with, cache.loaded[c]);
+        f(with, cache.spare[c]);
+    }
+}
+
+void for_each_shelved_magazine(void (*f)(void*, const magazine&), void* with) {
+    the_depot().for_each([f, with](const magazine& m) { f(with, m); });
+}
 
 void* frame_allocate_slow(std::size_t size) {
     const std::size_t index = frame_class(size);

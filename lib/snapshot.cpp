@@ -64,6 +64,8 @@ void see(const goroutine& g, bool runs, frame_handle in, leak_question leaks, si
 
 }  // namespace
 
+bool is_marker(const goroutine& g) noexcept { return g.type == &no_type; }
+
 census::census(shard& s, std::shared_ptr<snapshot> w)
     : part(s), of_(std::move(w)), marker_(no_type) {}
 
@@ -104,10 +106,14 @@ bool census::go_on(std::size_t steps) {
 
 void census::begin() {
     begun_ = true;
+    note_time();
+    enter(home.scopes());
+}
+
+void part::note_time() {
     now_ns = home.now_ns();
     tick = ticks_of(now_ns);  // not the core's own: it may wake from its nap, to find nothing
     made = home.made();
-    enter(home.scopes());
 }
 
 /// s: null, there are no more
@@ -174,7 +180,7 @@ void interrupted_part::look() noexcept {
     }
     for (const scope* in = home.scopes(); in != nullptr; in = in->shard_next) {
         for (const goroutine* g = in->goroutines; g != nullptr; g = g->scope_next) {
-            if (g->type == &no_type) {
+            if (is_marker(*g)) {
                 continue;
             }
             if (into.goroutines.size() == into.goroutines.capacity() ||
@@ -277,6 +283,24 @@ std::shared_ptr<snapshot> snapshot::take_asleep(cores_state& all) {
     for (const auto& part : s->parts_) {
         while (!part->go_on(piece_max)) {
         }
+    }
+    return s;
+}
+
+std::shared_ptr<snapshot> snapshot::take_halted(
+    cores_state& all, const std::function<bool(const goroutine&)>& counts) {
+    const auto s = make(all, {.sought = true});
+    for (const auto& part : s->parts_) {
+        part->note_time();
+        sightings& into = part->found.emplace_back();
+        for (const scope* in = part->home.scopes(); in != nullptr; in = in->shard_next) {
+            for (const goroutine* g = in->goroutines; g != nullptr; g = g->scope_next) {
+                if (counts(*g)) {
+                    see(*g, false, g->frame, {}, into);
+                }
+            }
+        }
+        part->done = true;
     }
     return s;
 }

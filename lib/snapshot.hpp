@@ -35,6 +35,9 @@ class snapshot;
 /// `12ms`, `1.2s`, `3m5s`, `2h10m`.
 std::string debug_duration(std::chrono::nanoseconds d);
 
+/// Not a goroutine, but a census' place in a list.
+bool is_marker(const goroutine& g) noexcept;
+
 /// What is known of one goroutine without asking more than its core.
 struct sighting {
     wait_state state;
@@ -58,6 +61,8 @@ struct sightings {
 /// What is known of one core's goroutines.
 struct part {
     explicit part(shard& s) noexcept : home(s) {}
+
+    void note_time();  // core: its own, or while it is halted
 
     shard& home;
     std::vector<sightings> found;
@@ -88,10 +93,12 @@ public:
     census(const census&) = delete;
     census& operator=(const census&) = delete;
 
+    virtual ~census() = default;
+
     /// True: it has ended, and may be gone.
-    bool go_on(std::size_t steps);
+    virtual bool go_on(std::size_t steps);
     /// The core ends.
-    void give_up();
+    virtual void give_up();
     /// `g` was moved to another scope, perhaps from behind the marker to before it.
     void moved(const goroutine& g);
 
@@ -118,6 +125,9 @@ public:
     static std::shared_ptr<snapshot> take(cores_state& all, leak_question leaks = {});
     /// ... where all cores nap.
     static std::shared_ptr<snapshot> take_asleep(cores_state& all);
+    /// ... of those for which `counts` says so, where all cores are halted.
+    static std::shared_ptr<snapshot> take_halted(
+        cores_state& all, const std::function<bool(const goroutine&)>& counts);
 
     /// What was seen, by id.
     void for_each(const std::function<void(debug::goroutine&&)>& f) const;

@@ -36,6 +36,8 @@ public:
     static void cancel(wait& w) noexcept;
     static void describe(const wait& w, wait_state& s) noexcept;
 
+    std::span<wait* const> arms() const noexcept { return arms_; }
+
     bool claim(wait& arm) noexcept { return claim_as(&arm); }
 
     // An arm that only a system call can end may find that it cannot be done after all. It
