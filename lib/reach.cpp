@@ -5,6 +5,7 @@
 #include "cores.hpp"
 #include "deadlock.hpp"
 #include "frame_blocks.hpp"
+#include "watchdog.hpp"
 
 #include <ringo/detail/chan_core.hpp>
 #include <ringo/detail/selection.hpp>
@@ -91,6 +92,7 @@ private:
 class all_halted {
 public:
     all_halted(cores_state& all, shard* here) : state_(std::make_shared<halting>()) {
+        cores_are_halted.store(true);
         for (std::size_t core = 0; core < all.size(); ++core) {
             if (shard& s = all.shard_at(core); &s != here) {
                 state_->halts.push_back(std::make_unique<halt>(s, state_));
@@ -108,6 +110,7 @@ public:
         const std::lock_guard guard(state_->lock);
         state_->released = true;
         state_->changed.notify_all();
+        cores_are_halted.store(false);
     }
 
     /// False: one of them does not halt.

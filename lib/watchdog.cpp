@@ -37,6 +37,8 @@
 
 namespace ringo::detail {
 
+std::atomic<bool> cores_are_halted{false};
+
 namespace {
 
 using std::chrono::milliseconds;
@@ -233,7 +235,7 @@ milliseconds interval() {
 
 void look_at(shard& s, observation& o, milliseconds passed, milliseconds limit) {
     const std::uint64_t pace = s.pace();
-    if (pace != o.pace || pace % 2 == 0) {
+    if (pace != o.pace || pace % 2 == 0 || cores_are_halted.load()) {
         o = {.pace = pace, .same = milliseconds(0), .cpu_ns = 0, .told = false};
         if (pace % 2 != 0) {
             o.cpu_ns = cpu_ns_of(s.thread());

@@ -4,6 +4,7 @@
 
 #include "shard.hpp"
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <string>
@@ -17,6 +18,9 @@ struct interrupted_part;
 void begin_watch(cores_state& run);
 /// Waits until nobody looks at it any more. core: the run's first
 void end_watch(cores_state& run) noexcept;
+
+/// Whether cores are halted to look for leaks, which is not to be reported.
+extern std::atomic<bool> cores_are_halted;
 
 /// Threads that are nobody's.
 std::size_t watchdog_threads() noexcept;
