@@ -376,7 +376,10 @@ task<bool> copy_with_socket(kernel_end to, kernel_end from, std::uint64_t& copie
         co_return co_await copy.from_pipe();
     }
     passage p(from);
-    co_return p.is_open() && co_await copy.through(p);
+    if (!p.is_open()) {
+        co_return false;
+    }
+    co_return co_await copy.through(p);
 }
 
 }  // namespace ringo::io::detail
