@@ -62,6 +62,8 @@ public:
 
     /// Nanoseconds of std::chrono::steady_clock, or of virtual time.
     virtual std::int64_t now_ns() const noexcept = 0;
+    /// Where time is virtual, to wait costs nothing.
+    virtual bool is_real() const noexcept { return true; }
 
     /// Operations that have not completed; after `cancel_all`, the kernel's own among them.
     virtual std::size_t in_flight() const noexcept = 0;

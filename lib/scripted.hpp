@@ -43,6 +43,7 @@ public:
     bool has_completions() const noexcept override { return !due_.empty(); }
     void wake() noexcept override;
     std::int64_t now_ns() const noexcept override { return now_ns_; }
+    bool is_real() const noexcept override { return false; }
     std::size_t in_flight() const noexcept override { return in_flight_; }
     bool has_multishot() const noexcept override { return false; }
     pooled_buffer& buffer(std::int32_t) noexcept override { return no_buffer_; }

@@ -41,6 +41,9 @@ namespace {
 constexpr int resumes_per_turn = 256;
 constexpr int resumes_per_look = 32;  // into the inbox, which somebody on another core waits for
 constexpr std::uint32_t busy_turns_max = 1024;
+// A core wakes up for timers no more often than this, so that many cost it few system calls: what
+// the kernel, too, takes the liberty of by default (timerslack_ns in proc(5)).
+constexpr std::int64_t expiry_pause_ns = 50'000;
 }  // namespace
 
 void shard::turn(std::int64_t until_ns) noexcept {
@@ -72,7 +75,9 @@ void shard::turn(std::int64_t until_ns) noexcept {
         busy_since_ns_ = now_ns();
     }
     if (!timers.empty()) {
-        timers.expire(busy_since_ns_);
+        if (timers.expire(busy_since_ns_) && kernel_->is_real()) {
+            next_expiry_ns_ = busy_since_ns_ + expiry_pause_ns;
+        }
     }
 }
 

@@ -218,9 +218,10 @@ private:
     std::unique_ptr<ready_bag> shuffled_;  // only where a seed decides the order
     std::uint32_t busy_turns_ = 0;         // ... the turns that left the inbox alone
     ready_probe probe_;
-    std::int64_t busy_since_ns_ = 0;  // the part of this turn that does not wait
-    census* censuses_ = nullptr;      // by `next`
-    ages made_;                       // of the ids that this core has issued
+    std::int64_t next_expiry_ns_ = 0;  // no sooner does it wake up for timers
+    std::int64_t busy_since_ns_ = 0;   // the part of this turn that does not wait
+    census* censuses_ = nullptr;       // by `next`
+    ages made_;                        // of the ids that this core has issued
     pthread_t thread_{};
     pid_t thread_number_ = 0;
 

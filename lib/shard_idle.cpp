@@ -101,7 +101,7 @@ std::int64_t shard::begin_sleep(std::int64_t until_ns) noexcept {
     if (has_mail() || all.has_idle_work()) {
         return 0;
     }
-    const std::int64_t limit = std::min(until_ns, timers.next_ns());
+    const std::int64_t limit = std::min(until_ns, std::max(timers.next_ns(), next_expiry_ns_));
     return limit == timer_wheel::never && all.ends_on_deadlock() ? begin_nap() : limit;
 }
 

@@ -44,7 +44,8 @@ public:
 /// core     any; on other threads it is steady_clock
 [[nodiscard]] inline time_point now() noexcept { return time_point(duration(detail::now_ns())); }
 
-/// Suspends for at least `d`; a negative `d` is no time at all.
+/// Suspends for at least `d`; a negative `d` is no time at all. A core wakes up for timers at most
+/// once in 50 us, so where there are many of them a sleep may take that much longer.
 ///
 /// throws   cancelled, deadline_exceeded
 /// core     any

@@ -231,6 +231,18 @@ task<> serve_here(listener l, shared_handler handler, std::shared_ptr<semaphore>
     }
 }
 
+/// Tells all parts when this goroutine is cancelled: its handle can do that, too.
+task<> join_part(join_handle<void>& part, cancel_scope& accepting) {
+    try {
+        co_await part;
+        co_return;
+    } catch (const cancelled&) {
+    } catch (const deadline_exceeded&) {
+    }
+    accepting.cancel();
+    co_await shield(part);
+}
+
 }  // namespace
 
 task<> serve_all(std::vector<listener> listeners, shared_handler handler, serve_options o,
@@ -253,7 +265,7 @@ task<> serve_all(std::vector<listener> listeners, shared_handler handler, serve_
     std::exception_ptr failure;
     for (join_handle<void>& part : parts) {
         try {
-            co_await shield(part);
+            co_await join_part(part, accepting);
         } catch (...) {
             failure = std::current_exception();
         }
