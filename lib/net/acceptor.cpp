@@ -29,8 +29,8 @@ using ringo::detail::orphan;
 using ringo::detail::shard;
 using ringo::detail::timer_entry;
 using ringo::detail::wait;
-using ringo::detail::waker;
 using ringo::detail::waiter;
+using ringo::detail::waker;
 using ringo::detail::withdraw_waiter;
 using ringo::detail::woken_list;
 
