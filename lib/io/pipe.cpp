@@ -20,7 +20,6 @@ namespace detail {
 
 using ringo::detail::polled_io;
 using ringo::detail::polled_type;
-using ringo::detail::waker;
 
 namespace {
 
@@ -40,14 +39,8 @@ int attempt_write(polled_io& p) noexcept {
 
 }  // namespace
 
-const polled_type pipe_read_wait{
-    {"pipe read", &polled_io::cancel, nullptr, waker::goroutine, &polled_io::describe},
-    POLLIN,
-    &attempt_read};
-const polled_type pipe_write_wait{
-    {"pipe write", &polled_io::cancel, nullptr, waker::goroutine, &polled_io::describe},
-    POLLOUT,
-    &attempt_write};
+const polled_type pipe_read_wait("pipe read", POLLIN, &attempt_read);
+const polled_type pipe_write_wait("pipe write", POLLOUT, &attempt_write);
 
 void pipe_io::raise() {
     const char* const name = &what() == &pipe_write_wait ? "write" : "read";

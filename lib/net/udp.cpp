@@ -28,7 +28,6 @@ namespace detail {
 using ringo::detail::descriptor;
 using ringo::detail::polled_io;
 using ringo::detail::polled_type;
-using ringo::detail::waker;
 
 namespace {
 
@@ -70,14 +69,8 @@ constexpr ringo::detail::wait_type datagram_close_wait{"close", &cancel_close};
 
 }  // namespace
 
-const polled_type datagram_recv_wait{
-    {"recv", &polled_io::cancel, nullptr, waker::goroutine, &polled_io::describe},
-    POLLIN,
-    &attempt_recv};
-const polled_type datagram_send_wait{
-    {"send", &polled_io::cancel, nullptr, waker::goroutine, &polled_io::describe},
-    POLLOUT,
-    &attempt_send};
+const polled_type datagram_recv_wait("recv", POLLIN, &attempt_recv);
+const polled_type datagram_send_wait("send", POLLOUT, &attempt_send);
 
 // Kernel: a Unix socket that is not connected is always ready to send, also where the receiver's
 // queue is full. One that is connected to the receiver is not; so that is polled.

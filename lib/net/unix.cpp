@@ -33,7 +33,6 @@ using ringo::detail::kernel_operation;
 using ringo::detail::operation;
 using ringo::detail::polled_io;
 using ringo::detail::polled_type;
-using ringo::detail::waker;
 
 constexpr std::size_t descriptors_max = 253;  // Kernel: SCM_MAX_FD
 constexpr std::uint32_t immediate_mean = 32;  // operations that end at once, in a row
@@ -145,14 +144,8 @@ int attempt_send(polled_io& p) noexcept {
     return error == EAGAIN && s.peer.is_unix() && !s.wait_for_room() ? errno : error;
 }
 
-constexpr polled_type receive_wait{
-    {"recv_with", &polled_io::cancel, nullptr, waker::goroutine, &polled_io::describe},
-    POLLIN,
-    &attempt_receive};
-constexpr polled_type send_wait{
-    {"send_with", &polled_io::cancel, nullptr, waker::goroutine, &polled_io::describe},
-    POLLOUT,
-    &attempt_send};
+constexpr polled_type receive_wait("recv_with", POLLIN, &attempt_receive);
+constexpr polled_type send_wait("send_with", POLLOUT, &attempt_send);
 
 class message_operation : public operation<message_operation, message_io> {
 public:

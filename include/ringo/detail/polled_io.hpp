@@ -14,11 +14,15 @@ class polled_arm;
 class polled_io;
 
 struct polled_type : wait_type {
+    using attempt_function = int (*)(polled_io&) noexcept;
+
+    constexpr polled_type(const char* operation, short polled_for, attempt_function f) noexcept;
+
     short events;  // what it polls for
 
     // One system call that does not wait, while nobody can close the descriptor.
     // returns  0; or its errno, of which EAGAIN means: not now
-    int (*attempt)(polled_io&) noexcept;
+    attempt_function attempt;
 };
 
 /// What the compiled core knows of such an operation. Any number may use a descriptor at once.
@@ -69,5 +73,11 @@ private:
     poll_operation poll_{*this};
     descriptor_use use_{poll_};
 };
+
+constexpr polled_type::polled_type(const char* operation, short polled_for,
+                                   attempt_function f) noexcept
+    : wait_type{operation, &polled_io::cancel, nullptr, waker::goroutine, &polled_io::describe},
+      events(polled_for),
+      attempt(f) {}
 
 }  // namespace ringo::detail
