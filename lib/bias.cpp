@@ -1,4 +1,5 @@
 #include <ringo/detail/bias_lock.hpp>
+#include <ringo/detail/panic.hpp>
 
 #include "pause_cpu.hpp"
 
@@ -103,6 +104,8 @@ void bias::review() noexcept {
     home_ = slot_ == nullptr || too_many ? &no_home : slot_;
     until_review_ = too_many ? unbiased_interval : review_interval;
 }
+
+void bias_lock::refuse_nested() noexcept { panic("ringo: a lock taken inside another one"); }
 
 void bias_lock::lock_shared() noexcept {
     for (backoff b; held_.load(std::memory_order_relaxed) ||

@@ -139,38 +139,40 @@ namespace {
 
 joining& joining_of(wait& w) noexcept { return static_cast<joining&>(w); }
 
-bias_lock* no_lock(wait&) noexcept { return nullptr; }
-bool has_ended(wait& w, waiter*&) noexcept { return joining_of(w).target->done(); }
-void enlist_join(wait& w) noexcept {
-    if (!joining_of(w).target->join(joining_of(w))) {
-        joining_of(w).let_go.store(true, std::memory_order_relaxed);
-        fire_arm(w);  // it has ended since the attempt
-    }
-}
-void withdraw_join(wait& w) noexcept {
-    joining& op = joining_of(w);
-    if (!op.target->leave(op)) {
-        // The goroutine ends at this moment, on another core, and has yet to find that this
-        // select is taken: a few instructions.
-        while (!op.let_go.load(std::memory_order_acquire)) {
-            std::this_thread::yield();
-        }
-    }
-}
+bias_lock* lock_of_join(wait& w) noexcept { return joining_of(w).lock(); }
+bool has_ended(wait& w, waiter*&) noexcept { return joining_of(w).target->has_ended(); }
+void enlist_join(wait& w) noexcept { joining_of(w).target->enlist(joining_of(w)); }
+void withdraw_join(wait& w) noexcept { joining_of(w).target->leave(joining_of(w)); }
 
 }  // namespace
 
 const arm_type joining::arm{
-    {"select", nullptr, nullptr, waker::select}, &no_lock, &has_ended, &enlist_join, &withdraw_join,
+    {"select", nullptr, nullptr, waker::select},
+    &lock_of_join,
+    &has_ended,
+    &enlist_join,
+    &withdraw_join,
 };
+
+/// Under the lock: whom to wake; null: another arm has won.
+goroutine* joining::claim() noexcept {
+    if (type->wakes == waker::goroutine) {
+        return self;
+    }
+    return select->claim(*this) ? select->self : nullptr;
+}
+
+void joinable_base::enlist(joining& w) noexcept {
+    if (joiner_ != nullptr) {
+        panic("join_handle: awaited by two goroutines at once");
+    }
+    joiner_ = &w;
+}
 
 bool joinable_base::join(joining& w) noexcept {
     const bias_guard guard(lock_);
     if (!ended_) {
-        if (joiner_ != nullptr) {
-            panic("join_handle: awaited by two goroutines at once");
-        }
-        joiner_ = &w;
+        enlist(w);
     }
     return !ended_;
 }
@@ -194,24 +196,19 @@ bool joinable_base::finish(const std::exception_ptr& failure) noexcept {
     if (failure) {
         hear_of_cancellation(*this);
     }
-    joining* joiner = nullptr;
+    goroutine* joiner = nullptr;
     bool last = false;
     {
         const bias_guard guard(lock_);
         ended_ = true;
-        joiner = std::exchange(joiner_, nullptr);
+        if (joining* const w = std::exchange(joiner_, nullptr)) {
+            joiner = w->claim();
+        }
         last = --references_ == 0;
     }
     // Lifetime: unless it is the last, `this` may go from here on.
     if (joiner != nullptr) {
-        if (joiner->type->wakes == waker::goroutine) {
-            wake(*joiner->self);
-        } else if (selection& s = *joiner->select; s.claim(*joiner)) {
-            wake(*s.self);
-        } else {
-            // Lifetime: its select waits in `withdraw` for this.
-            joiner->let_go.store(true, std::memory_order_release);
-        }
+        wake(*joiner);
     }
     if (last) {
         check_observed();

@@ -36,6 +36,9 @@ public:
         if (here != nullptr) [[likely]] {
             bias_slot* const slot = here->biases.slot();
             if (home_.load(std::memory_order_relaxed) == slot) [[likely]] {
+                if (RINGO_SANITIZED && slot->inside.load(std::memory_order_relaxed)) {
+                    refuse_nested();
+                }
                 slot->inside.store(true, std::memory_order_relaxed);
                 // The other side's membarrier makes a fence of it.
                 std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -63,6 +66,7 @@ public:
 private:
     friend class bias_guards;
 
+    [[noreturn]] static void refuse_nested() noexcept;
     void lock_shared() noexcept;
     void unlock_shared() noexcept { held_.store(false, std::memory_order_release); }
 

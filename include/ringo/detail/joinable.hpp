@@ -6,7 +6,6 @@
 #include <ringo/detail/operation.hpp>
 #include <ringo/task.hpp>
 
-#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <utility>
@@ -30,6 +29,10 @@ public:
     /// True: `w` left before the end, and nobody will wake it.
     bool leave(joining& w) noexcept;
     bool done() const noexcept;
+    /// For a select, under the lock.
+    bias_lock& lock() noexcept { return lock_; }
+    bool has_ended() const noexcept { return ended_; }
+    void enlist(joining& w) noexcept;
     /// Asks the goroutine to end. core: any
     void cancel() noexcept;
     /// It starts on the core that made it. core: that one, before anybody else knows of it
@@ -71,8 +74,11 @@ private:
 class joining : public wait {
 public:
     joining() noexcept : wait(join_wait) {}
+
+    bias_lock* lock() const noexcept { return &target->lock(); }
+    goroutine* claim() noexcept;
+
     joinable_base* target = nullptr;
-    std::atomic<bool> let_go{false};  // as an arm: the goroutine that has ended is done with this
 
     static const arm_type arm;
 };
