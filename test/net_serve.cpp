@@ -368,12 +368,18 @@ TEST_CASE("a_server_past_its_deadline_drains_and_says_so") {
 TEST_CASE("a_server_is_cancelled_by_its_goroutines_handle_too") {
     const no_descriptor_leaks check;
     run([]() -> task<> {
+        std::atomic<bool> served = false;
+        const auto handler = [&served](conn c) {
+            served = true;
+            return echo_to_the_end(std::move(c));
+        };
         auto listeners = listen_on_cores("127.0.0.1:0");
         const endpoint where = listeners.front().local();
         auto serving = spawn([](auto... args) { return failure_of(serve(std::move(args)...)); },
-                             std::move(listeners), echo_to_the_end, ringo::net::serve_options());
+                             std::move(listeners), handler, ringo::net::serve_options());
         conn c = co_await dial(where);
         co_await c.write("answered");
+        co_await until([&served] { return served.load(); });
         serving.cancel();
         CHECK(co_await read_all(c) == "answered");
         CHECK((co_await serving).code == std::errc::operation_canceled);
