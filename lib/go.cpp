@@ -10,7 +10,6 @@
 #include <ringo/error.hpp>
 
 #include <exception>
-#include <thread>
 #include <utility>
 
 namespace ringo::detail {
@@ -57,9 +56,6 @@ void start_at(goroutine& g, int core, context_node* ctx, call_site made) {
     }
     shard& here = here_or(no_core);
     note_made(g, here, made);
-    if (g.is_joinable) {
-        static_cast<joinable_base&>(g).begin_elsewhere();
-    }
     cores_state& all = here.all;
     if (core >= 0 && static_cast<std::size_t>(core) >= all.size()) {
         panic("go: on(core) names a core that does not exist");
@@ -70,10 +66,15 @@ void start_at(goroutine& g, int core, context_node* ctx, call_site made) {
     g.unbound = &under;
     g.id = here.next_id();
     here.count_started();
+    if (core == place::here || static_cast<std::size_t>(core) == here.index) {
+        here.adopt(g);
+        return;
+    }
+    if (g.is_joinable) {
+        static_cast<joinable_base&>(g).begin_elsewhere();
+    }
     if (core == place::idle_core) {
         all.offer(g);
-    } else if (core == place::here || static_cast<std::size_t>(core) == here.index) {
-        here.adopt(g);
     } else {
         all.shard_at(static_cast<std::size_t>(core)).post(g);
     }
@@ -221,16 +222,19 @@ void joinable_base::release_handle() noexcept {
     if (!observed_ && std::uncaught_exceptions() != 0) {
         observed_ = true;
     }
-    if (is_unreferenced()) {
+    release();
+}
+
+void joinable_base::release() noexcept {
+    bool last = false;
+    {
+        const bias_guard guard(lock_);
+        last = --references_ == 0;
+    }
+    if (last) {
         check_observed();
         type->destroy(*this);
     }
-}
-
-/// ... after one reference less.
-bool joinable_base::is_unreferenced() noexcept {
-    const bias_guard guard(lock_);
-    return --references_ == 0;
 }
 
 void joinable_base::check_observed() noexcept {
@@ -245,13 +249,9 @@ struct joinable_base::cancel_message : message {
     explicit cancel_message(joinable_base& g) noexcept : message(&run), target(g) {}
     static void run(message& m) noexcept {
         auto& self = static_cast<cancel_message&>(m);
-        joinable_base& g = self.target;
+        self.target.cancel_here();
+        self.target.release();
         delete &self;
-        g.cancel_here();
-        if (g.is_unreferenced()) {
-            g.check_observed();
-            g.type->destroy(g);
-        }
     }
     joinable_base& target;
 };

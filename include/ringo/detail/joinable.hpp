@@ -54,7 +54,7 @@ private:
     struct cancel_message;
 
     void cancel_here() noexcept;
-    bool is_unreferenced() noexcept;
+    void release() noexcept;
     void check_observed() noexcept;
 
     [[no_unique_address]] mutable bias_lock lock_;  // its padding has room
