@@ -13,7 +13,6 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -84,9 +83,6 @@ std::optional<std::size_t> count_threads() noexcept {
     return count;
 }
 
-/// A thread may be about to wake a goroutine: who holds a channel need not have touched it yet.
-bool may_be_woken_by_a_thread(cores_state& all) noexcept { return has_other_threads(all, 0); }
-
 /// Unlike any other time at which all cores nap; none: one of them does not.
 std::optional<std::uint64_t> common_nap(cores_state& all) noexcept {
     std::uint64_t sum = 0;  // of what only grows: equal sums are equal naps
@@ -120,10 +116,11 @@ bool has_other_threads(cores_state& all, std::size_t but) noexcept {
 
 // Why so: if the first and the last look see the same naps, then all cores nap in between. No
 // thread is made then, and none was there but the run's, so what is in no inbox then never comes.
+// Another thread may be about to wake a goroutine: who holds a channel need not have touched it yet.
 // A core that wakes later, in vain, waits: it must not change what the report reads.
 bool is_deadlock(cores_state& all) noexcept {
     const auto nap = common_nap(all);
-    if (!nap || all.ending() || may_be_woken_by_a_thread(all) || any_mail(all) ||
+    if (!nap || all.ending() || has_other_threads(all, 0) || any_mail(all) ||
         all.naps_held.exchange(true)) {
         return false;
     }
@@ -135,10 +132,6 @@ bool is_deadlock(cores_state& all) noexcept {
 }
 
 void end_by_deadlock(cores_state& all) noexcept {
-    static std::atomic<bool> told{false};  // by another run of this program
-    while (told.exchange(true)) {
-        ::pause();
-    }
     std::fflush(nullptr);
     std::fputs(
         fmt::format("fatal error: {}\n\n{}\n\n", deadlock_message, describe_parked(all)).c_str(),

@@ -357,10 +357,6 @@ void lock_answering(std::mutex& lock) {
     }
 }
 
-}  // namespace
-
-namespace {
-
 /// under `asking`
 bool ask(shard& s, interrupted_part* all) {
     asked.all = all;
