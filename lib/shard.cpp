@@ -75,8 +75,11 @@ void shard::turn(std::int64_t until_ns) noexcept {
         busy_since_ns_ = now_ns();
     }
     if (!timers.empty()) {
-        if (timers.expire(busy_since_ns_) && kernel_->is_real()) {
-            next_expiry_ns_ = busy_since_ns_ + expiry_pause_ns;
+        const int fired = timers.expire(busy_since_ns_);
+        if (fired != 0 && kernel_->is_real()) {
+            // As many as that, and more may be due.
+            const bool all_fired = fired < timer_wheel::expiries_max;
+            next_expiry_ns_ = all_fired ? busy_since_ns_ + expiry_pause_ns : 0;
         }
     }
 }

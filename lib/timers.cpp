@@ -97,7 +97,7 @@ std::int64_t timer_wheel::next_ns() const noexcept {
     return find_next_slot(found) ? found.tick << tick_bits : never;
 }
 
-bool timer_wheel::expire(std::int64_t now_ns) noexcept {
+int timer_wheel::expire(std::int64_t now_ns) noexcept {
     const std::int64_t now_tick = now_ns >> tick_bits;
     next_slot found;
     while (wheel_tick_ < now_tick && find_next_slot(found) && found.tick <= now_tick) {
@@ -106,13 +106,13 @@ bool timer_wheel::expire(std::int64_t now_ns) noexcept {
         move_down(std::exchange(slots_[found.level][found.slot], slot_lists{}));
     }
     wheel_tick_ = std::max(wheel_tick_, now_tick);
-    int left = expiries_max;
-    for (; left > 0 && !near_.empty() && near_.front().deadline_ns <= now_ns; --left) {
+    int fired = 0;
+    for (; fired < expiries_max && !near_.empty() && near_.front().deadline_ns <= now_ns; ++fired) {
         timer_entry& due = *near_.front().timer;
         remove(due);
         due.type->fire(due);
     }
-    return left != expiries_max;
+    return fired;
 }
 
 void timer_wheel::move_down(slot_lists lists) {

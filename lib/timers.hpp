@@ -25,7 +25,8 @@ public:
 
     /// Fires what is due at `now_ns`, earliest first; at most `expiries_max`, so that those who
     /// are woken run while the cache still holds them. What is left is due at once.
-    bool expire(std::int64_t now_ns) noexcept;
+    /// returns  how many
+    int expire(std::int64_t now_ns) noexcept;
     static constexpr int expiries_max = 1024;
 
     /// When `expire` must run next; not after the earliest deadline. `never` without timers.
