@@ -1,6 +1,7 @@
 // debug: what goroutines are doing, and the reports that say so.
 #include <doctest/doctest.h>
 
+#include "contains.hpp"
 #include "misuse.hpp"
 #include "virtual_run.hpp"
 
@@ -35,13 +36,10 @@ using ringo::go;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::contains;
 namespace debug = ringo::debug;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
 
 /// `debug.cpp:12`, as reports show it.
 std::string at(unsigned line) { return "debug.cpp:" + std::to_string(line); }

@@ -1,6 +1,8 @@
 // debug: goroutines that wait for descriptors, and those of a server.
 #include <doctest/doctest.h>
 
+#include "contains.hpp"
+
 #include <ringo/context.hpp>
 #include <ringo/debug.hpp>
 #include <ringo/event.hpp>
@@ -23,13 +25,10 @@ using namespace std::chrono_literals;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::contains;
 namespace debug = ringo::debug;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
 
 /// The state of the goroutine that was made in `line` of this file.
 std::string state_of(unsigned line) {

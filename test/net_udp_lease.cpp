@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "datagrams.hpp"
 #include "misuse.hpp"
 #include "sockets.hpp"
 #include "steps.hpp"
@@ -191,24 +192,7 @@ TEST_CASE("a_leased_receive_is_cancelled_in_every_state_and_loses_nothing") {
     run([]() -> task<> {
         udp_socket server = listen_udp("127.0.0.1:0");
         udp_socket client = co_await dial_udp(server.local());
-        int sent = 0;
-        int received = 0;
-        for (int i = 0; i < 200; ++i) {
-            auto receiving =
-                spawn(on(i % 2 == 0 ? 0 : other_core()), [&server] { return count_all(server); });
-            co_await yield_times(i % 5);
-            if (i % 3 != 0) {
-                co_await client.send("one");
-                ++sent;
-            }
-            co_await yield_times(i % 7);
-            receiving.cancel();
-            received += co_await receiving;
-        }
-        while (received < sent) {
-            CHECK(co_await text(server) == "one");
-            ++received;
-        }
+        co_await test::cancel_receives(server, client, count_all, text);
         const auto late = co_await as_result(ringo::timeout(1ms, server.recv()));
         CHECK(late.error() == std::errc::timed_out);
     });

@@ -1,4 +1,5 @@
 // A kernel that refuses io_uring: epoll takes its place, or the error names the cause and the remedy.
+#include "contains.hpp"
 #include "misuse.hpp"
 
 #include <ringo/ringo.hpp>
@@ -22,6 +23,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+using test::contains;
 
 namespace {
 
@@ -77,10 +80,6 @@ std::string refusal(int error, ringo::backend b = ringo::backend::automatic) {
                }
            })
         .output;
-}
-
-bool contains(const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos;
 }
 
 }  // namespace

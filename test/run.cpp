@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "contains.hpp"
 #include "counted.hpp"
 #include "misuse.hpp"
 #include "steps.hpp"
@@ -29,6 +30,7 @@ using ringo::options;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::contains;
 using test::counted;
 using test::for_ever;
 
@@ -67,10 +69,6 @@ std::string refusal(const options& o) {
         return e.what();
     }
     return "it was accepted";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
 }
 
 /// Never ends by itself, whatever its context says.

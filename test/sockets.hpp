@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "conformance/placements.hpp"
+#include "contains.hpp"
 
 #include <ringo/ringo.hpp>
 
@@ -158,10 +159,6 @@ inline ringo::task<std::size_t> read_some(ringo::net::conn& c, ringo::mutable_bu
 }
 inline ringo::task<std::size_t> write_some(ringo::net::conn& c, ringo::const_buffer b) {
     co_return co_await c.write_some(b);
-}
-
-inline bool contains(std::string_view text, std::string_view part) {
-    return text.find(part) != std::string_view::npos;
 }
 
 /// Whether this run has a second core.
