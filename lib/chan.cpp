@@ -76,24 +76,16 @@ bool chan_core::is_closed() noexcept {
 
 std::atomic<bool> any_orphan{false};
 
-namespace {
-
-/// What the main task gives up as it ends was no leak while it ran.
-std::uint32_t orphan_mark() noexcept {
-    const shard* const here = shard::this_thread();
-    const bool by_main =
-        here != nullptr && here->current != nullptr && here->current->id == main_id;
-    return by_main ? turn_mark(*here) : 1;
+void chan_core::note_main() noexcept {
+    given_up_.store(turn_mark(shard::here()), std::memory_order_relaxed);
 }
-
-}  // namespace
 
 void chan_core::abandon() noexcept {
     {
         const bias_guard guard(lock);
         // Who waits now waits for ever, or until it is cancelled. Go would let it leak as well.
         if (!receivers.empty() || !senders.empty()) {
-            orphaned_.store(orphan_mark(), std::memory_order_relaxed);
+            orphaned_.store(true, std::memory_order_relaxed);
             any_orphan.store(true, std::memory_order_relaxed);
             return;
         }
@@ -125,7 +117,7 @@ bool chan_core::withdraw(wait& w, wait_list chan_core::*list) noexcept {
             return false;
         }
         (c.*list).remove(self);
-        if (c.orphaned_.load(std::memory_order_relaxed) == 0 || !c.receivers.empty() ||
+        if (!c.orphaned_.load(std::memory_order_relaxed) || !c.receivers.empty() ||
             !c.senders.empty()) {
             return true;
         }
@@ -152,8 +144,9 @@ void chan_core::cancel_send(wait& w) noexcept {
 void chan_core::describe(const wait& w, wait_state& s) noexcept {
     if (s.leaks.sought) {
         const chan_core* const c = static_cast<const chan_waiter&>(w).on;
-        const std::uint32_t mark = c != nullptr ? c->orphaned_.load(std::memory_order_relaxed) : 0;
-        s.forever = c != nullptr ? mark != 0 && mark != s.leaks.spared : s.leaks.nil_counts;
+        s.forever = c != nullptr ? c->orphaned_.load(std::memory_order_relaxed) &&
+                                       !c->is_given_up_by_main(s.leaks.spared)
+                                 : s.leaks.nil_counts;
     }
 }
 

@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <set>
@@ -38,86 +40,83 @@ void print_snapshot(const snapshot& s, std::FILE* out) {
 
 namespace {
 
-/// Of this thread's run, or of all.
-void for_each_snapshot(leak_question leaks,
-                       const std::function<void(cores_state&, const snapshot&)>& f) {
-    const auto look = [&](cores_state& run) { f(run, *snapshot::take(run, leaks)); };
+/// This thread's, or all.
+void for_each_asked_run(const std::function<void(cores_state&)>& f) {
     if (shard* const here = shard::this_thread()) {
-        look(here->all);
+        f(here->all);
     } else {
-        for_each_run(look);
+        for_each_run(f);
     }
 }
 
-std::vector<debug::goroutine> all_of(leak_question leaks) {
-    std::vector<debug::goroutine> found;
-    for_each_snapshot(leaks, [&found](cores_state&, const snapshot& s) {
-        s.for_each([&found](debug::goroutine&& g) { found.push_back(std::move(g)); });
-    });
-    return found;
+/// What the callers' registers held is in memory; the frames from here on do not count.
+[[gnu::noinline]] std::vector<debug::goroutine> leaks_of(cores_state& run, leak_question q,
+                                                         std::size_t memory_max) {
+    std::vector<debug::goroutine> all;
+    std::set<std::uint64_t> known;
+    const auto add = [&](debug::goroutine&& g) {
+        if (known.insert(g.id).second) {
+            all.push_back(std::move(g));
+        }
+    };
+    if (q.nil_counts || any_orphan.load(std::memory_order_relaxed)) {
+        snapshot::take(run, q)->for_each(add);
+    }
+    for_each_unreachable(run, __builtin_frame_address(0), q.spared, memory_max, add);
+    return all;
 }
 
 }  // namespace
 
 void report_leaks(cores_state& run, std::uint32_t spared) {
-    if (!any_orphan.load(std::memory_order_relaxed)) {
+    if (run.live() == 0) {
         return;
     }
-    const auto s = snapshot::take(run, {.sought = true, .nil_counts = false, .spared = spared});
-    std::size_t count = 0;
-    std::string text;
-    s->for_each([&](debug::goroutine&& g) {
-        ++count;
-        text += goroutine_text(g, now_ns()) + '\n';
-    });
-    if (count != 0) {
-        std::fputs(fmt::format("ringo: {} goroutine{} leaked: nobody can reach the channel\n\n{}",
-                               count, count == 1 ? "" : "s", text)
-                       .c_str(),
-                   stderr);
+    __builtin_unwind_init();
+    constexpr std::size_t memory_max = std::size_t{1} << 30U;  // reading that takes 0.4 s
+    const auto all =
+        leaks_of(run, {.sought = true, .nil_counts = false, .spared = spared}, memory_max);
+    if (all.empty()) {
+        return;
     }
+    std::string text = fmt::format("ringo: {} goroutine{} leaked: nobody can reach the channel\n\n",
+                                   all.size(), all.size() == 1 ? "" : "s");
+    for (const debug::goroutine& g : all) {
+        text += goroutine_text(g, now_ns()) + '\n';
+    }
+    std::fputs(text.c_str(), stderr);
 }
 
 }  // namespace ringo::detail
 
 namespace ringo::debug {
 
-std::vector<goroutine> goroutines() { return detail::all_of({}); }
-
-namespace {
-
-/// Its own frame, and those below, do not count as memory of the program.
-[[gnu::noinline]] std::vector<goroutine> all_leaks() {
-    const void* const stack = __builtin_frame_address(0);
+std::vector<goroutine> goroutines() {
     std::vector<goroutine> all;
-    std::set<std::pair<const void*, std::uint64_t>> known;
-    detail::for_each_snapshot({.sought = true},
-                              [&](detail::cores_state& run, const detail::snapshot& s) {
-                                  const auto add = [&](goroutine&& g) {
-                                      if (known.emplace(&run, g.id).second) {
-                                          all.push_back(std::move(g));
-                                      }
-                                  };
-                                  s.for_each(add);
-                                  detail::for_each_unreachable(run, stack, add);
-                              });
+    detail::for_each_asked_run([&all](detail::cores_state& run) {
+        detail::snapshot::take(run)->for_each(
+            [&all](goroutine&& g) { all.push_back(std::move(g)); });
+    });
     return all;
 }
 
-}  // namespace
-
 std::vector<goroutine> leaks() {
     __builtin_unwind_init();  // what callers have in registers alone is in memory from now on
-    std::vector<goroutine> all = all_leaks();
-    asm volatile("" : : "r"(&all) : "memory");  // no tail call, which would leave this frame first
+    std::vector<goroutine> all;
+    detail::for_each_asked_run([&all](detail::cores_state& run) {
+        for (goroutine& g : detail::leaks_of(run, {.sought = true}, SIZE_MAX)) {
+            all.push_back(std::move(g));
+        }
+    });
     return all;
 }
 
 void print(std::FILE* out) {
-    detail::for_each_snapshot({}, [out](detail::cores_state& run, const detail::snapshot& s) {
-        detail::print_snapshot(s, out);
-        for (const std::size_t core : s.silent()) {
-            const auto missed = s.missed(core);
+    detail::for_each_asked_run([out](detail::cores_state& run) {
+        const auto s = detail::snapshot::take(run);
+        detail::print_snapshot(*s, out);
+        for (const std::size_t core : s->silent()) {
+            const auto missed = s->missed(core);
             const std::string others =
                 !missed        ? "; its other goroutines are not listed"
                 : *missed != 0 ? fmt::format("; {} of its goroutines are not listed", *missed)

@@ -193,8 +193,9 @@ struct suspect {
 
 class search {
 public:
-    search(cores_state& all, std::pmr::memory_resource* memory)
+    search(cores_state& all, std::uint32_t spared, std::pmr::memory_resource* memory)
         : all_(all),
+          spared_(spared),
           suspects_(memory),
           blocks_(memory),
           edges_(memory),
@@ -310,7 +311,8 @@ private:
         if (c.on != nullptr) {
             edges_.push_back({c.on, from});
         }
-        return c.on == nullptr || (c.is_linked() && block_at(address_of(c.on)));
+        return c.on == nullptr ||
+               (c.is_linked() && !c.on->is_given_up_by_main(spared_) && block_at(address_of(c.on)));
     }
 
     bool add_frames(const goroutine& g, std::uint32_t owner) {
@@ -497,6 +499,7 @@ private:
     }
 
     cores_state& all_;
+    std::uint32_t spared_;
     std::pmr::vector<suspect> suspects_;
     std::pmr::vector<target> blocks_;  // of goroutines, one goroutine's after the other's
     std::pmr::vector<edge> edges_;     // by channel
@@ -522,12 +525,12 @@ bool is_all_in_memory(cores_state& all, const shard* here) noexcept {
 }
 
 std::shared_ptr<snapshot> search_all(cores_state& all, const shard* here, const void* stack,
-                                     const all_halted& halted) {
+                                     std::uint32_t spared, const all_halted& halted) {
     if (!halted.complete() || !is_all_in_memory(all, here)) {
         return nullptr;
     }
     arena memory((std::size_t{64} << 20U) + all.live() * 1024 + frame_cuts().size() * 1024);
-    search s(all, memory.get());
+    search s(all, spared, memory.get());
     s.hide(memory.extent());
     s.hide(unused_stack(::pthread_self(), address_of(stack)));
     for (const auto& h : halted.each()) {
@@ -539,14 +542,32 @@ std::shared_ptr<snapshot> search_all(cores_state& all, const shard* here, const 
     return snapshot::take_halted(all, [&s](const goroutine& g) { return s.found(g); });
 }
 
+/// SIZE_MAX where it is not known.
+std::size_t resident_bytes() noexcept {
+    char text[128] = {};
+    const int fd = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    const ::ssize_t size = fd < 0 ? -1 : ::read(fd, text, sizeof text - 1);
+    if (fd >= 0) {
+        ::close(fd);
+    }
+    if (size <= 0) {
+        return SIZE_MAX;
+    }
+    char* p = nullptr;
+    std::strtoul(text, &p, 10);  // of address space
+    return std::strtoul(p, nullptr, 10) * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
 std::mutex searching;
 
 }  // namespace
 
-void for_each_unreachable(cores_state& run, const void* stack,
+void for_each_unreachable(cores_state& run, const void* stack, std::uint32_t spared,
+                          std::size_t memory_max,
                           const std::function<void(debug::goroutine&&)>& f) {
-    if (RINGO_SANITIZED) {
-        return;  // blocks are not the pool's, and there is a leak sanitizer
+    // Under sanitizers blocks are not the pool's, and there is a leak sanitizer.
+    if (RINGO_SANITIZED || (memory_max != SIZE_MAX && resident_bytes() > memory_max)) {
+        return;
     }
     shard* const here = shard::this_thread();
     while (!searching.try_lock()) {
@@ -560,7 +581,7 @@ void for_each_unreachable(cores_state& run, const void* stack,
         const std::lock_guard guard(searching, std::adopt_lock);
         const all_halted halted(run, here);
         try {
-            found = search_all(run, here, stack, halted);
+            found = search_all(run, here, stack, spared, halted);
         } catch (const std::bad_alloc&) {  // then nothing is known
         }
     }

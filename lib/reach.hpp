@@ -7,6 +7,8 @@
 
 #include "snapshot.hpp"
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 
 namespace ringo::detail {
@@ -18,9 +20,11 @@ class cores_state;
 /// None, where any thread might hold something that is in no memory at this moment: one that is
 /// neither the caller nor of ringo, or that runs a `blocking` function.
 ///
-/// stack    of this thread, from where on the caller's frames are, with all that its registers held
-/// core     any, foreign threads included; one at a time
-void for_each_unreachable(cores_state& run, const void* stack,
-                          const std::function<void(debug::goroutine&&)>& f);
+/// stack       of this thread, from where on the caller's frames are, with all that its registers held
+/// spared      channels that the main task gave up in that turn count as reached; 0: none
+/// memory_max  none either, where the program has more bytes resident
+/// core        any, foreign threads included; one at a time
+void for_each_unreachable(cores_state& run, const void* stack, std::uint32_t spared,
+                          std::size_t memory_max, const std::function<void(debug::goroutine&&)>& f);
 
 }  // namespace ringo::detail

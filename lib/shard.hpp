@@ -39,7 +39,6 @@ inline void note_made(goroutine& g, const core_state& here, call_site made) noex
     g.made_by = here.current != nullptr ? here.current->id : 0;
 }
 
-inline constexpr std::uint32_t main_id = 1;  // the first of the first core: run's main task
 /// Set, and never reset, by the first channel whose last handle goes while goroutines wait on it.
 extern std::atomic<bool> any_orphan;
 

@@ -36,6 +36,7 @@ using ringo::go;
 using ringo::spawn;
 using ringo::task;
 using ringo::yield;
+using test::check_exit;
 using test::contains;
 namespace debug = ringo::debug;
 
@@ -68,13 +69,6 @@ task<int> receive(chan<int> c) {
 
 task<> through_a_task(chan<int> c) { (void)co_await receive(c); }
 constexpr unsigned through_line = __LINE__ - 1;
-
-/// Of `end`, which must have exited with `status`.
-void check_exit(const test::child_end& end, int status) {
-    CAPTURE(end.output);
-    CHECK(WIFEXITED(end.status));
-    CHECK(WEXITSTATUS(end.status) == status);
-}
 
 /// stderr as a pipe of the program's own, for a child that reads what is reported about it.
 class own_stderr {

@@ -1,6 +1,9 @@
 // debug::leaks: who waits on a channel that only those have who wait, too.
 #include <doctest/doctest.h>
 
+#include "contains.hpp"
+#include "misuse.hpp"
+
 #include <ringo/blocking.hpp>
 #include <ringo/chan.hpp>
 #include <ringo/context.hpp>
@@ -16,6 +19,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -60,6 +64,8 @@ task<> leak_alone() {
     co_await yield();
 }
 
+task<> leak_alone_under(ringo::context ctx) { co_await ringo::within(ctx, leak_alone()); }
+
 constexpr unsigned each_other_line = __LINE__ + 5;
 task<> leak_each_other() {
     for (int i = 0; i < 10; ++i) {
@@ -101,19 +107,77 @@ task<> lend_to_a_child(std::chrono::milliseconds d) {
     (void)co_await c.recv();  // its only handle is here
 }
 
+struct pool {
+    const chan<int> jobs;
+    pool() {
+        go(receive, jobs);
+        go(receive_deeper, jobs);
+    }
+};
+
+/// All that it has given to others goes as it ends.
+task<> has_workers(chan<int> argument) {
+    const chan<int> local;
+    const auto on_the_heap = std::make_unique<pool>();
+    go(select_of, argument, local);
+    go(receive, argument);
+    go(receive_deeper, local);
+    co_await yield();
+}
+
+std::size_t count_of(const std::string& part, const std::string& text) {
+    std::size_t count = 0;
+    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+        ++count;
+    }
+    return count;
+}
+
 }  // namespace
 
 TEST_CASE("who_has_the_only_handles_of_the_channel_that_it_waits_on_has_leaked") {
     ringo::run([]() -> task<> {
-        co_await leak_alone();
+        const auto until_then = ringo::with_cancel(ringo::this_context());
+        co_await leak_alone_under(until_then.ctx());
         co_await yield();
         CHECK(leaked(alone_line) >= found_of_20);
     });
 }
 
+TEST_CASE("leaks_in_frames_are_reported_at_the_end_of_a_run") {
+    const test::child_end end = test::in_child([] {
+        ringo::run([]() -> task<> {
+            co_await leak_alone();
+            co_await ringo::sleep(1ms);
+        });
+    });
+    test::check_exit(end, 0);
+    const std::string here = "debug_leaks.cpp:";
+    const std::size_t found = count_of(here + std::to_string(alone_line), end.output) +
+                              count_of(here + std::to_string(alone_line + 1), end.output);
+    CHECK(found >= found_of_20);
+    CHECK(test::contains(end.output, "goroutines leaked") == (found_of_20 != 0));
+}
+
+TEST_CASE("what_the_main_task_gives_up_as_it_ends_has_not_leaked") {
+    const test::child_end direct = test::in_child([] { ringo::run(has_workers(chan<int>())); });
+    test::check_exit(direct, 0);
+    CHECK(direct.output == "");
+    const test::child_end deeper = test::in_child([] {
+        const chan<int> captured;
+        ringo::run([captured]() -> task<> {
+            go(receive, captured);
+            co_await has_workers(chan<int>());
+        });
+    });
+    test::check_exit(deeper, 0);
+    CHECK(deeper.output == "");
+}
+
 TEST_CASE("those_who_wait_for_each_other_alone_have_leaked") {
     ringo::run([]() -> task<> {
-        co_await leak_each_other();
+        const auto until_then = ringo::with_cancel(ringo::this_context());
+        co_await ringo::within(until_then, leak_each_other());
         co_await yield();
         CHECK(leaked(each_other_line) >= found_of_20);
     });
@@ -146,9 +210,10 @@ TEST_CASE("who_has_lent_its_channel_has_not_leaked") {
 TEST_CASE("leaks_are_found_on_all_cores_while_they_work") {
     ringo::run([]() -> task<> {
         bool ends = false;
+        const auto until_then = ringo::with_cancel(ringo::this_context());
         ringo::wait_group group;
         for (std::size_t core = 0; core < ringo::cores(); ++core) {
-            group.go(ringo::on(core), leak_alone);
+            group.go(ringo::on(core), leak_alone_under, until_then.ctx());
             group.go(
                 ringo::on(core),
                 [](const bool& end) -> task<> {

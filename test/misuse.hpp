@@ -80,6 +80,13 @@ child_end in_child(F&& f) {
     return end;
 }
 
+/// Of `end`, which must have exited with `status`.
+inline void check_exit(const child_end& end, int status) {
+    CAPTURE(end.output);
+    CHECK(WIFEXITED(end.status));
+    CHECK(WEXITSTATUS(end.status) == status);
+}
+
 /// `f` must end the program with `panic: message` on stderr and SIGABRT.
 template <class F>
 void expect_panic(const std::string& message, F&& f) {

@@ -79,7 +79,8 @@ public:
 /// stays in one turn for longer than `stall_after` is reported there. For that a thread looks on,
 /// and asks by SIGURG, unless the program has a handler of its own for that. At the end goroutines
 /// that have leaked (debug::leaks) are reported, but for those that waited on what the main task
-/// gave up as it ended.
+/// gave up as it ended. For that memory is read, up to 1 GiB of it, if any of those that are left
+/// wait on channels.
 ///
 /// takes    a task, or a callable that returns one
 /// returns  what the task returns; 0 for task<>

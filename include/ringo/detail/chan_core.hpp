@@ -38,6 +38,9 @@ public:
 
     void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
     void release() noexcept {
+        if (is_main_running()) [[unlikely]] {
+            note_main();
+        }
         if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
             abandon();
         }
@@ -48,6 +51,10 @@ public:
         while (n != 0 && !references_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed)) {
         }
         return n != 0;
+    }
+    /// Whether the main task gave up a handle in that turn (turn_mark).
+    bool is_given_up_by_main(std::uint32_t turn) const noexcept {
+        return turn != 0 && given_up_.load(std::memory_order_relaxed) == turn;
     }
     /// Before others see the channel: what shall destroy it. returns: what would have.
     destroy_function replace_destroy(destroy_function d) noexcept {
@@ -91,14 +98,15 @@ public:
     bool closed = false;
 
 private:
+    void note_main() noexcept;
     void abandon() noexcept;
     void keep_for(waiter& w) noexcept;
     void keep_if_remote(waiter& w) noexcept;
     static bool withdraw(wait& w, wait_list chan_core::*list) noexcept;
 
     std::atomic<std::uint32_t> references_{1};
-    // Not 0: no handle is left, and the last waiter frees it. By whom: see orphan_mark.
-    std::atomic<std::uint32_t> orphaned_{0};
+    std::atomic<bool> orphaned_{false};       // no handle is left; the last waiter frees it
+    std::atomic<std::uint32_t> given_up_{0};  // by the main task: its last turn in which it did so
     destroy_function destroy_;
 };
 

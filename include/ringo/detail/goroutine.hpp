@@ -118,6 +118,14 @@ struct core_state {
 /// The core that this thread is; null on threads that are not ringo's.
 extern constinit thread_local core_state* this_core_state;
 
+inline constexpr std::uint32_t main_id = 1;  // the first of the first core: run's main task
+
+/// On this thread.
+inline bool is_main_running() noexcept {
+    const core_state* const here = this_core_state;
+    return here != nullptr && here->current != nullptr && here->current->id == main_id;
+}
+
 /// Suspends `g` in frame `h`. From here on `wake` may make it ready.
 inline void park(goroutine& g, frame_handle h, wait* in) noexcept {
     core_state& here = *this_core_state;

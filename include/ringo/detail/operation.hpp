@@ -30,7 +30,7 @@ struct arm_type;
 struct leak_question {
     bool sought = false;
     bool nil_counts = true;    // the nil channel, which may be meant so
-    std::uint32_t spared = 0;  // channels whose last handle the main task gave up as it ended
+    std::uint32_t spared = 0;  // channels that the main task gave up in that turn, its last
 };
 
 /// What a goroutine waits in, as debug output shows it.
