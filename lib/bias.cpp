@@ -5,6 +5,7 @@
 
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
@@ -82,26 +83,21 @@ private:
 }  // namespace
 
 std::uint16_t bias::acquire() {
-    own_ = &slots().take();
-    if (can_revoke()) {
-        slot_ = own_;
-        home_ = own_;
-    }
+    slot_ = &slots().take();
+    home_ = can_revoke() ? slot_ : &no_home;
     until_review_ = review_interval;
-    return own_->tag;
+    return slot_->tag;
 }
 
 void bias::release() noexcept {
-    slots().give_back(*own_);
-    slot_ = nullptr;
+    slots().give_back(*std::exchange(slot_, nullptr));
     home_ = &no_home;
 }
 
 void bias::review() noexcept {
     // Where much is made here to be used elsewhere, taking the biases away costs more than they save.
-    const bool too_many =
-        slot_ != nullptr && slot_->revoked.exchange(0, std::memory_order_relaxed) > revoked_max;
-    home_ = slot_ == nullptr || too_many ? &no_home : slot_;
+    const bool too_many = slot_->revoked.exchange(0, std::memory_order_relaxed) > revoked_max;
+    home_ = too_many || !can_revoke() ? &no_home : slot_;
     until_review_ = too_many ? unbiased_interval : review_interval;
 }
 

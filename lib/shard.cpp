@@ -132,27 +132,27 @@ inline void shard::resume(goroutine& g) noexcept {
 }
 
 void shard::run_ready() noexcept {
-    int left = resumes_per_turn;
-    for (; left > 0 && ready_head != nullptr; --left) {
-        goroutine& g = pop_ready();
-        __builtin_prefetch(ready_head);
-        if (probe_.marks(g)) [[unlikely]] {
-            end_sample(left);
+    for (int looks = resumes_per_turn / resumes_per_look; looks > 0; --looks) {
+        int left = resumes_per_look;
+        for (; left > 0 && ready_head != nullptr; --left) {
+            goroutine& g = pop_ready();
+            __builtin_prefetch(ready_head);
+            if (probe_.marks(g)) [[unlikely]] {
+                end_sample(resumes_per_look - left);
+            }
+            resume(g);
         }
-        resume(g);
-        if (left % resumes_per_look == 0 && !seems_quiet()) {
-            --left;
+        counts.resumes.add(static_cast<std::uint64_t>(resumes_per_look - left));
+        if (left != 0 || !seems_quiet()) {
             break;
         }
     }
-    counts.resumes.add(static_cast<std::uint64_t>(resumes_per_turn - left));
     current = nullptr;
 }
 
-/// The marked one is the next; the turn might resume so many still.
-[[gnu::noinline]] void shard::end_sample(int left) noexcept {
-    const auto resumed = static_cast<std::uint64_t>(resumes_per_turn - left);
-    probe_.found(counts.resumes.value() + resumed, now_ns(), counts);
+/// The marked one is the next, after so many that are not counted yet.
+[[gnu::noinline]] void shard::end_sample(int resumed) noexcept {
+    probe_.found(counts.resumes.value() + static_cast<std::uint64_t>(resumed), now_ns(), counts);
 }
 
 /// Null: none is ready.

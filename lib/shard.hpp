@@ -164,7 +164,7 @@ private:
 
     void end_busy_part() noexcept;
     void run_ready() noexcept;
-    void end_sample(int left) noexcept;
+    void end_sample(int resumed) noexcept;
     const goroutine* last_ready() const noexcept;
     void run_ready_at_random() noexcept;
     void resume(goroutine& g) noexcept;

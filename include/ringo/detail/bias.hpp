@@ -25,7 +25,7 @@ public:
     std::uint16_t acquire();
     void release() noexcept;
 
-    /// Null where the kernel does not support it.
+    /// Null outside of a run.
     bias_slot* slot() const noexcept { return slot_; }
     /// For a new lock.
     bias_slot& home() noexcept {
@@ -38,8 +38,7 @@ public:
 private:
     void review() noexcept;
 
-    bias_slot* own_ = nullptr;
-    bias_slot* slot_ = nullptr;  // own_, or null
+    bias_slot* slot_ = nullptr;
     bias_slot* home_ = &no_home;
     std::uint32_t until_review_ = 0;
 };

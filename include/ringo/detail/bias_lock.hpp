@@ -35,22 +35,22 @@ public:
     bias_slot* enter(core_state* here) noexcept {
         if (here != nullptr) [[likely]] {
             bias_slot* const slot = here->biases.slot();
-            if (home_.load(std::memory_order_relaxed) == slot) [[likely]] {
-                if (RINGO_SANITIZED && slot->inside.load(std::memory_order_relaxed)) {
-                    refuse_nested();
-                }
-                slot->inside.store(true, std::memory_order_relaxed);
-                // The other side's membarrier makes a fence of it.
-                std::atomic_signal_fence(std::memory_order_seq_cst);
-                if (home_.load(std::memory_order_relaxed) == slot) [[likely]] {
-                    return slot;
-                }
-                slot->inside.store(false, std::memory_order_release);
+            if (RINGO_SANITIZED && slot->inside.load(std::memory_order_relaxed)) {
+                refuse_nested();
             }
+            slot->inside.store(true, std::memory_order_relaxed);
+            // The other side's membarrier makes a fence of it.
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+            if (is_biased_to(slot)) [[likely]] {
+                return slot;
+            }
+            slot->inside.store(false, std::memory_order_release);
         }
         lock_shared();
         return nullptr;
     }
+    /// Under the lock. False: no other core has ever held it.
+    bool may_be_shared() const noexcept { return held_.load(std::memory_order_relaxed); }
     /// Between an `inside` of the slot and its end: whether that holds this lock.
     bool is_biased_to(const bias_slot* slot) const noexcept {
         return home_.load(std::memory_order_relaxed) == slot;

@@ -65,7 +65,7 @@ public:
     waiter* pop(wait_list& list) noexcept {
         while (waiter* const w = list.front()) {
             if (list.take_front()) [[likely]] {
-                if (!lock.is_biased_here()) [[unlikely]] {
+                if (lock.may_be_shared()) [[unlikely]] {
                     keep_if_remote(*w);
                 }
                 return w;

@@ -22,7 +22,7 @@ using chan_stored =
 
 struct send_waiter : chan_waiter {
     send_waiter(const wait_type& t, chan_core* c) noexcept : chan_waiter(t, c) {}
-    void* value = nullptr;
+    void* value;  // set when it gets in line
 };
 
 /// An optional of what comes; empty once closed. In itself, so that the flag needs no room.

@@ -66,7 +66,7 @@ public:
 
     const wait_type* type;
     union {  // as type->wakes says
-        goroutine* self = nullptr;
+        goroutine* self;
         selection* select;
         parked_thread* thread;
     };

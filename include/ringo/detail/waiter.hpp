@@ -83,16 +83,18 @@ inline bool wait_list::take(waiter& w) noexcept {
 }
 
 inline bool wait_list::take_front() noexcept {
+    if (head_->type->wakes == waker::select) [[unlikely]] {
+        return take(*head_);
+    }
     waiter& w = *head_;
-    const bool mine = claim(w);
     head_ = w.next;
     if (head_ != nullptr) {
         head_->link.store(&head_, std::memory_order_relaxed);
     } else {
         tail_ = &head_;
     }
-    w.link.store(nullptr, std::memory_order_release);  // last, as in `take`
-    return mine;
+    w.link.store(nullptr, std::memory_order_release);
+    return true;
 }
 
 inline waiter* wait_list::pop() noexcept {
