@@ -87,9 +87,6 @@ private:
     /// One word covers all locks that are biased to this core.
     bool enter() noexcept {
         bias_slot* const mine = this_core_state->biases.slot();
-        if (mine == nullptr) {
-            return false;
-        }
         slot_ = mine;
         mine->inside.store(true, std::memory_order_relaxed);
         std::atomic_signal_fence(std::memory_order_seq_cst);  // as bias_guard's
@@ -140,6 +137,11 @@ void fire_arm(wait& w) noexcept {
     if (s.claim(w)) {
         wake(*s.self);
     }
+}
+
+std::uint32_t selection::winner_index() const noexcept {
+    return static_cast<std::uint32_t>(std::find(arms_.begin(), arms_.end(), winner()) -
+                                      arms_.begin());
 }
 
 bool selection::claim_slow(wait* winner) noexcept {

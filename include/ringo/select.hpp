@@ -70,16 +70,22 @@ bool is_at_home(const Op& op, const bias_slot* slot) noexcept {
 }
 template <class Op>
 bool may_be_ready(const Op& op) noexcept {
+    if constexpr (requires { op.lock(); }) {
+        if (op.lock() == nullptr) {
+            return false;
+        }
+    }
     if constexpr (requires { op.may_be_ready(); }) {
-        return op.lock() != nullptr && op.may_be_ready();
+        return op.may_be_ready();
     } else {
         return true;
     }
 }
+/// ... which may be ready.
 template <class Op>
-bool attempt(Op& op, waiter*& woken) noexcept {
+[[gnu::always_inline]] inline bool attempt(Op& op, waiter*& woken) noexcept {
     if constexpr (requires { op.attempt(woken); }) {
-        return op.lock() != nullptr && op.attempt(woken);
+        return op.attempt(woken);
     } else {
         return Op::arm.attempt(op, woken);
     }
@@ -97,10 +103,15 @@ void enlist(Op& op) noexcept {
 
 /// One of the bits of `set`, each as likely as the others.
 inline std::uint32_t one_of(std::uint32_t set, core_state& here) noexcept {
-    if (!std::has_single_bit(set)) {
-        const auto n = static_cast<std::uint64_t>(std::popcount(set));
-        for (auto k = (std::uint64_t{here.random()} * n) >> 32; k != 0; --k) {
-            set &= set - 1;
+    const std::uint32_t but_lowest = set & (set - 1);
+    if (but_lowest != 0) {
+        if ((but_lowest & (but_lowest - 1)) == 0) {
+            set = (here.random() >> 31U) != 0 ? set : but_lowest;
+        } else {
+            const auto n = static_cast<std::uint64_t>(std::popcount(set));
+            for (auto k = (std::uint64_t{here.random()} * n) >> 32; k != 0; --k) {
+                set &= set - 1;
+            }
         }
     }
     return static_cast<std::uint32_t>(std::countr_zero(set));
@@ -109,7 +120,11 @@ inline std::uint32_t one_of(std::uint32_t set, core_state& here) noexcept {
 /// Waits for the first of its arms.
 template <bool MustNotWait, class... Ops>
 class select_operation : public selection {
-    static constexpr std::size_t count = sizeof...(Ops);
+    static constexpr std::uint32_t count = sizeof...(Ops);
+    static constexpr std::uint32_t unknown = count + 1;
+    using all_ops = std::tuple<Ops...>;
+    using first_op = std::tuple_element_t<0, std::tuple<Ops..., std::monostate>>;
+    static constexpr bool alike = count != 0 && (std::is_same_v<Ops, first_op> && ...);
     using indices = std::index_sequence_for<Ops...>;
 
 public:
@@ -119,7 +134,7 @@ public:
 
     template <class... Operands>
     explicit select_operation(std::in_place_t, Operands&&... operands)
-        : ops_(operand(std::forward<Operands>(operands))...) {}
+        : ops_{operand(std::forward<Operands>(operands))...} {}
     select_operation(select_operation&& other) : selection(), ops_(std::move(other.ops_)) {}
     ~select_operation() { withdraw_losers(); }
 
@@ -131,9 +146,15 @@ public:
     bool await_suspend(std::coroutine_handle<Promise> h, call_site where = call_site::current()) {
         return !begin(*this_core_state->current, erase(h, where));
     }
-    result_type await_resume() {
+    [[gnu::always_inline]] result_type await_resume() {
         withdraw_losers();
-        return result<0>();
+        if (picked_ == unknown) [[unlikely]] {
+            picked_ = winner_index();
+        }
+        if (self->error != 0) [[unlikely]] {
+            raise_picked();
+        }
+        return result();
     }
     [[noreturn]] void raise() { throw_failure(self->error, type->name); }
 
@@ -158,37 +179,31 @@ private:
     progress begin_at_home(core_state& here, goroutine& g, frame_handle h,
                            std::index_sequence<I...>) {
         bias_slot* const slot = here.biases.slot();
-        if (slot == nullptr) [[unlikely]] {
-            return progress::unknown;
-        }
         progress p = progress::unknown;
         waiter* woken = nullptr;
         slot->inside.store(true, std::memory_order_relaxed);
         std::atomic_signal_fence(std::memory_order_seq_cst);  // as bias_lock::enter's
         if ((is_at_home(std::get<I>(ops_), slot) && ...)) [[likely]] {
             std::uint32_t ready = ((may_be_ready(std::get<I>(ops_)) ? 1U << I : 0U) | ... | 0U);
-            if (MustNotWait && ready == 0) {
-                self = &g;
-                g.error = 0;
-                p = progress::ended;
-            } else {
+            self = &g;
+            g.error = 0;
+            p = MustNotWait ? progress::ended : progress::waits;
+            picked_ = MustNotWait ? count : unknown;
+            while (ready != 0) {
+                const std::uint32_t pick = one_of(ready, here);
+                if (attempt_one(pick, woken, std::index_sequence<I...>())) {
+                    picked_ = pick;
+                    p = progress::ended;
+                    break;
+                }
+                ready &= ~(1U << pick);
+            }
+            if (p == progress::waits) {
                 attach(g);
-                p = MustNotWait ? progress::ended : progress::waits;
-                while (ready != 0) {
-                    const std::uint32_t pick = one_of(ready, here);
-                    if (((I == pick && attempt(std::get<I>(ops_), woken)) || ...)) {
-                        set_winner(*arms_[pick]);
-                        p = progress::ended;
-                        break;
-                    }
-                    ready &= ~(1U << pick);
-                }
-                if (p == progress::waits) {
-                    // Before the first is enlisted: each may end the select at once.
-                    park(g, h, this);
-                    enlisted_ = true;
-                    (enlist(std::get<I>(ops_)), ...);
-                }
+                // Before the first is enlisted: each may end the select at once.
+                park(g, h, this);
+                enlisted_ = true;
+                (enlist(std::get<I>(ops_)), ...);
             }
         }
         slot->inside.store(false, std::memory_order_release);
@@ -196,49 +211,91 @@ private:
         return p;
     }
 
+    template <std::size_t... I>
+    [[gnu::always_inline]] bool attempt_one(std::uint32_t pick, waiter*& woken,
+                                            std::index_sequence<I...>) noexcept {
+        if constexpr (alike) {
+            return attempt_as_arm(ops_[pick], woken);  // which is random: no branch predicts that
+        } else {
+            return ((I == pick && attempt_as_arm(std::get<I>(ops_), woken)) || ...);
+        }
+    }
+    template <class Op>
+    [[gnu::always_inline]] bool attempt_as_arm(Op& op, waiter*& woken) noexcept {
+        attach_one(op);
+        return attempt(op, woken);
+    }
+
+    template <class Op>
+    void attach_one(Op& op) noexcept {
+        op.type = &Op::arm;
+        op.select = this;
+    }
     void attach(goroutine& g) noexcept {
         set_arms(g, arms_);
         std::apply(
             [this](Ops&... op) {
-                ((op.type = &Ops::arm, op.select = this), ...);
+                (attach_one(op), ...);
                 arms_ = {&op...};
             },
             ops_);
     }
 
-    /// Of the arm that has won, sought from the I-th on.
-    template <std::size_t I>
-    result_type result() {
-        if constexpr (I == count) {
-            if (self->error != 0) [[unlikely]] {
-                raise();
-            }
-            if constexpr (MustNotWait) {
-                return result_type(std::in_place_index<count>);
-            } else {
-                __builtin_unreachable();  // it ended without a failure, so one of them has won
-            }
-        } else {
-            auto& op = std::get<I>(ops_);
-            if (winner() != &op) {
-                return result<I + 1>();
-            }
-            if (self->error != 0) [[unlikely]] {
-                goroutine& g = *self;
-                op.self = &g;
-                op.raise();
-            }
-            if constexpr (std::is_void_v<arm_value<std::remove_reference_t<decltype(op)>>>) {
-                op.value();
-                return result_type(std::in_place_index<I>);
-            } else {
-                return result_type(std::in_place_index<I>, op.value());
-            }
-        }
+    [[noreturn, gnu::noinline]] void raise_picked() {
+        std::uint32_t i = 0;
+        std::apply(
+            [&](Ops&... op) {
+                ((i++ == picked_ ? (op.self = std::exchange(self, nullptr), op.raise()) : void()),
+                 ...);
+            },
+            ops_);
+        raise();
     }
 
-    std::tuple<Ops...> ops_;
-    std::array<wait*, count> arms_;
+    /// Of the arm that has won.
+    result_type result() {
+        if constexpr (MustNotWait) {
+            if (picked_ == count) {
+                return result_type(std::in_place_index<count>);
+            }
+        }
+        if constexpr (count == 0) {
+            __builtin_unreachable();
+        } else if constexpr (alike && !(std::is_void_v<arm_value<Ops>> || ...)) {
+            return as_alternative<0>(ops_[picked_].value());  // as in attempt_one
+        } else {
+            return result_of<0>();
+        }
+    }
+    /// ... which is not before the I-th.
+    template <std::size_t I>
+    result_type result_of() {
+        if constexpr (I + 1 < count) {
+            if (picked_ != I) {
+                return result_of<I + 1>();
+            }
+        }
+        auto& op = std::get<I>(ops_);
+        if constexpr (std::is_void_v<arm_value<std::tuple_element_t<I, all_ops>>>) {
+            op.value();
+            return result_type(std::in_place_index<I>);
+        } else {
+            return result_type(std::in_place_index<I>, op.value());
+        }
+    }
+    template <std::size_t I, class Value>
+    result_type as_alternative(Value&& value) {
+        if constexpr (I + 1 < count) {
+            if (picked_ != I) {
+                return as_alternative<I + 1>(std::forward<Value>(value));
+            }
+        }
+        return result_type(std::in_place_index<I>, std::forward<Value>(value));
+    }
+
+    std::conditional_t<alike, std::array<first_op, count>, all_ops> ops_;
+    std::array<wait*, count> arms_;   // once attached
+    std::uint32_t picked_ = unknown;  // count: none
 };
 
 /// Waits for the first of many receives.

@@ -108,9 +108,7 @@ struct core_state {
 
     /// Uniform; not for secrets.
     std::uint32_t random() noexcept {
-        random_state ^= random_state << 13;
-        random_state ^= random_state >> 7;
-        random_state ^= random_state << 17;
+        random_state = random_state * 6364136223846793005 + 1442695040888963407;  // Knuth, MMIX
         return static_cast<std::uint32_t>(random_state >> 32);
     }
 };

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace ringo::detail {
@@ -28,6 +29,8 @@ public:
     /// In await_resume: which arm has won; null: none, the goroutine's `error` says why, if
     /// anything does.
     wait* winner() const noexcept { return winner_.load(std::memory_order_relaxed); }
+    /// ... by its number; that of the arms if none has won.
+    std::uint32_t winner_index() const noexcept;
     void withdraw_losers() noexcept {
         if (enlisted_) {
             withdraw_enlisted();
@@ -60,7 +63,6 @@ protected:
         g.error = 0;
         arms_ = arms;
     }
-    void set_winner(wait& arm) noexcept { winner_.store(&arm, std::memory_order_relaxed); }
 
     bool enlisted_ = false;
 
