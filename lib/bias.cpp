@@ -76,8 +76,10 @@ public:
     }
 
 private:
+    // With 1 two cores on one channel spend half of their time on moving the line.
+    static constexpr int pauses_first = 12;
     static constexpr int pauses_max = 64;
-    int pauses_ = 1;
+    int pauses_ = pauses_first;
 };
 
 }  // namespace
