@@ -244,10 +244,7 @@ private:
     [[noreturn, gnu::noinline]] void raise_picked() {
         std::uint32_t i = 0;
         std::apply(
-            [&](Ops&... op) {
-                ((i++ == picked_ ? (op.self = std::exchange(self, nullptr), op.raise()) : void()),
-                 ...);
-            },
+            [&](Ops&... op) { ((i++ == picked_ ? (op.self = self, op.raise()) : void()), ...); },
             ops_);
         raise();
     }
