@@ -40,8 +40,9 @@ bool may_look_again(core_state& here, unsigned look) noexcept {
     return static_cast<shard&>(here).may_look_again(look);
 }
 
-void pause_before(unsigned look) noexcept {
-    for (unsigned i = 0; i < 1U << look / 2; ++i) {
+/// Meanwhile the other core does several operations.
+void pause_before_look() noexcept {
+    for (int i = 0; i < 16; ++i) {
         pause_cpu();
     }
 }

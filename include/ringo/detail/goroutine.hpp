@@ -140,10 +140,10 @@ inline void unpark(goroutine& g) noexcept {
 }
 
 /// For a goroutine that finds nothing to take of what cores share: whether it looks again, after a
-/// moment, before it parks. So it does for a microsecond while its core has nothing else to do and
+/// moment, before it parks. So it does for two microseconds while its core has nothing else to do and
 /// that has been of use. look: from 0
 bool may_look_again(core_state& here, unsigned look) noexcept;
-void pause_before(unsigned look) noexcept;
+void pause_before_look() noexcept;
 void found_soon(core_state& here) noexcept;
 
 void wake_elsewhere(goroutine& g) noexcept;

@@ -132,7 +132,7 @@ private:
     [[gnu::noinline]] bool attempt_again(core_state& here, bias_lock& l) noexcept {
         for (unsigned look = 0; may_look_again(here, look); ++look) {
             l.leave(nullptr);
-            pause_before(look);
+            pause_before_look();
             l.enter(nullptr);
             waiter* woken = nullptr;
             if (op().attempt(woken)) {
