@@ -15,6 +15,8 @@ usage: ./test/run.sh [options]
   --werror          warnings are errors
   --suite NAME      only that suite (perf, samples)
   --no-tests        the library, its benchmarks and its samples alone
+  --no-samples      all but the samples
+  --no-pch          no precompiled headers, which hide it when a file does not name what it needs
   --backend epoll   as if RINGO_BACKEND said so: all but what is about io_uring alone
   --forbid-uring    where io_uring is forbidden by a seccomp filter
 RINGO_CORES in the environment is what the tests see.
@@ -35,12 +37,13 @@ packages=("${packages_build[@]}" "${packages_test[@]}")
 while [[ $# -gt 0 ]]; do
     case $1 in
     --compiler) compiler=${2:?--compiler needs a name} && dir+=-$2 && shift ;;
-    # Without precompiled headers, which hide it when a file does not name what it needs.
-    --debug) buildtype=debug && dir+=-debug && options+=(-Db_pch=false) ;;
+    --debug) buildtype=debug && dir+=-debug ;;
     --sanitize) sanitize=${2:?--sanitize needs a kind} && dir+=-${2//,/-} && shift ;;
     --werror) werror=true ;;
     --suite) test_args+=(--suite "${2:?--suite needs a name}") && shift ;;
     --no-tests) tests=disabled ;;
+    --no-samples) options+=(-Dsamples=disabled) ;;
+    --no-pch) options+=(-Db_pch=false) ;;
     --backend) export RINGO_BACKEND=${2:?--backend needs a name} && shift ;;
     --forbid-uring) forbid=true ;;
     -h | --help) usage && exit 0 ;;
