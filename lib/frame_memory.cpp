@@ -3,7 +3,6 @@
 #include <ringo/detail/frame_memory.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
 #include <mutex>
 #include <new>
@@ -21,9 +20,6 @@ namespace {
 // Fresh memory comes in slabs that are never returned: what has been a frame will be one again.
 constexpr std::size_t slab_bytes_first = std::size_t{64} << 10;
 constexpr std::size_t slab_bytes = std::size_t{2} << 20;  // a huge page, where those are allowed
-// Before the pages are huge, which are resident as a whole: ten thousand goroutines should not pay
-// for twice as many.
-constexpr std::size_t small_page_slabs = 4;
 
 /// Full magazines on their way between threads.
 class depot {
@@ -59,6 +55,11 @@ public:
     }
 
     void new_slab(frame_cache& cache) {
+        // The one that is full may become a huge page in the background. Not before: to touch fresh
+        // huge pages takes several times as long where a host must find their memory.
+        if (cache.slab_bytes > slab_bytes_first) {
+            ::madvise(cache.bump_end - slab_bytes, slab_bytes, MADV_HUGEPAGE);
+        }
         const std::size_t bytes = cache.bump == nullptr ? slab_bytes_first : slab_bytes;
         // Twice the size, so that an aligned part can be kept.
         void* mapped = ::mmap(nullptr, bytes * 2, PROT_READ | PROT_WRITE,
@@ -75,10 +76,6 @@ public:
         cache.bump = start + skip;
         cache.bump_end = cache.bump + bytes;
         cache.slab_bytes = cache.slab_bytes + bytes;
-        if (bytes == slab_bytes &&
-            slabs_.fetch_add(1, std::memory_order_relaxed) >= small_page_slabs) {
-            ::madvise(cache.bump, bytes, MADV_HUGEPAGE);
-        }
     }
 
     /// `count` blocks of `bytes` each begin at `start`, for good.
@@ -103,7 +100,6 @@ public:
 
 private:
     std::vector<frame_cut> cuts_;
-    std::atomic<std::size_t> slabs_{0};
     std::mutex lock_;
     std::vector<magazine> shelves_[frame_class_count];
     std::vector<magazine> empty_;
