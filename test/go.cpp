@@ -851,7 +851,5 @@ TEST_CASE("joining_a_goroutine_that_was_destroyed_with_its_run_throws_cancelled"
         });
         ::_exit(was_cancelled ? 0 : 1);
     });
-    CAPTURE(end.output);
-    CHECK(WIFEXITED(end.status));
-    CHECK(WEXITSTATUS(end.status) == 0);
+    test::check_exit(end, 0);
 }

@@ -322,8 +322,7 @@ TEST_CASE("a_peer_that_is_gone_raises_no_sigpipe_in_any_path") {
             }
         });
     });
-    CHECK(WIFEXITED(end.status));
-    CHECK(WEXITSTATUS(end.status) == 0);
+    test::check_exit(end, 0);
 }
 
 // --- peers ---

@@ -378,8 +378,7 @@ TEST_CASE("without_descriptors_a_start_fails_and_leaves_nothing") {
             }
         });
     });
-    CHECK(WIFEXITED(end.status));
-    CHECK(WEXITSTATUS(end.status) == 0);
+    test::check_exit(end, 0);
 }
 
 TEST_CASE("many_commands_run_at_once") {

@@ -425,9 +425,7 @@ TEST_CASE("a_call_that_is_destroyed_with_its_run_takes_nothing_along") {
             }
         });
     });
-    CAPTURE(end.output);
-    CHECK(WIFEXITED(end.status));
-    CHECK(WEXITSTATUS(end.status) == 0);
+    test::check_exit(end, 0);
 }
 
 TEST_CASE("a_call_outside_a_goroutine_never_begins") {
