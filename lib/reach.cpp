@@ -14,6 +14,9 @@
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory_resource>
 #include <mutex>
@@ -544,18 +547,13 @@ std::shared_ptr<snapshot> search_all(cores_state& all, const shard* here, const 
 
 /// SIZE_MAX where it is not known.
 std::size_t resident_bytes() noexcept {
-    char text[128] = {};
-    const int fd = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    const ::ssize_t size = fd < 0 ? -1 : ::read(fd, text, sizeof text - 1);
-    if (fd >= 0) {
-        ::close(fd);
+    std::size_t pages = 0;
+    std::FILE* const f = std::fopen("/proc/self/statm", "re");
+    const bool known = f != nullptr && std::fscanf(f, "%*u %zu", &pages) == 1;
+    if (f != nullptr) {
+        std::fclose(f);
     }
-    if (size <= 0) {
-        return SIZE_MAX;
-    }
-    char* p = nullptr;
-    std::strtoul(text, &p, 10);  // of address space
-    return std::strtoul(p, nullptr, 10) * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    return known ? pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) : SIZE_MAX;
 }
 
 std::mutex searching;
@@ -566,7 +564,7 @@ void for_each_unreachable(cores_state& run, const void* stack, std::uint32_t spa
                           std::size_t memory_max,
                           const std::function<void(debug::goroutine&&)>& f) {
     // Under sanitizers blocks are not the pool's, and there is a leak sanitizer.
-    if (RINGO_SANITIZED || (memory_max != SIZE_MAX && resident_bytes() > memory_max)) {
+    if (RINGO_SANITIZED || resident_bytes() > memory_max) {
         return;
     }
     shard* const here = shard::this_thread();

@@ -326,12 +326,11 @@ public:
     }
     result_type await_resume() {
         withdraw_losers();
-        for (std::size_t i = 0; i < ops_.size(); ++i) {
-            if (&ops_[i] == winner()) {
-                return {i, ops_[i].value()};
-            }
+        const std::size_t i = winner_index();
+        if (i == ops_.size()) {
+            raise();
         }
-        raise();
+        return {i, ops_[i].value()};
     }
     [[noreturn]] void raise() { throw_failure(self->error, type->name); }
 
