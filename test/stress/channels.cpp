@@ -945,7 +945,7 @@ private:
 #ifdef __SANITIZE_ADDRESS__  // g++, which takes half a minute for each
 using kinds = std::tuple<std::string, brittle>;
 #else
-using kinds = std::tuple<int, std::string, std::unique_ptr<id_type>, brittle, large>;
+using kinds = std::tuple<int, std::unique_ptr<id_type>, brittle, large>;
 #endif
 
 template <std::size_t... I>
