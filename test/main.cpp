@@ -7,6 +7,7 @@
 #include "skip.hpp"
 
 #include <atomic>
+#include <csignal>
 #include <cstdio>
 
 namespace {
@@ -21,6 +22,11 @@ void test::skip(const char* reason) {
 }
 
 int main(int argc, char** argv) {
+    // Who runs it may ignore some: nohup SIGHUP, a shell SIGINT and SIGQUIT of what it runs in the
+    // background.
+    for (const int number : {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM}) {
+        std::signal(number, SIG_DFL);
+    }
     doctest::Context context(argc, argv);
     int failed = context.run();
     if (failed == 0 && skipped) return exit_skip;
