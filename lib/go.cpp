@@ -46,7 +46,7 @@ void start_here(goroutine& g, call_site made) {
     } else {
         bind(g, *here.root_scope);
     }
-    here.make_ready(g);
+    here.ready.push(g);
 }
 
 void start_at(goroutine& g, int core, context_node* ctx, call_site made) {

@@ -132,7 +132,7 @@ void group::launch(member_base& m) noexcept {
     if (m.at == here.index && m.unbound == nullptr) {
         m.core = here.tag;
         bind(m, *ctx().node());
-        here.make_ready(m);
+        here.ready.push(m);
         return;
     }
     if (m.unbound == nullptr) {
@@ -166,7 +166,7 @@ void group::start_kept(std::span<member_base* const> all) noexcept {
             under = &scope_of(*ctx().node(), here);
         }
         bind(*m, *under);
-        here.make_ready(*m);
+        here.ready.push(*m);
     }
 }
 

@@ -14,6 +14,7 @@
 #include "cores.hpp"
 #include "gdb_layout.hpp"
 #include "probes.hpp"
+#include "ready_queue.hpp"
 #include "snapshot.hpp"
 
 #include <ringo/blocking.hpp>
@@ -52,8 +53,9 @@ void shard::turn(std::int64_t until_ns) noexcept {
         abandon_ready();
         run_inbox();
     } else if (shuffled_ == nullptr) [[likely]] {
+        ready.settle();
         if (probe_.is_due(busy_since_ns_)) {
-            probe_.mark(last_ready(), counts.resumes.value(), busy_since_ns_, counts);
+            probe_.mark(ready.last(), counts.resumes.value(), busy_since_ns_, counts);
         }
         run_ready();
         run_inbox();
@@ -134,13 +136,15 @@ inline void shard::resume(goroutine& g) noexcept {
 void shard::run_ready() noexcept {
     for (int looks = resumes_per_turn / resumes_per_look; looks > 0; --looks) {
         int left = resumes_per_look;
-        for (; left > 0 && ready_head != nullptr; --left) {
-            goroutine& g = pop_ready();
-            __builtin_prefetch(ready_head);
-            if (probe_.marks(g)) [[unlikely]] {
+        for (; left > 0; --left) {
+            goroutine* const g = ready.pop();
+            if (g == nullptr) {
+                break;
+            }
+            if (probe_.marks(*g)) [[unlikely]] {
                 end_sample(resumes_per_look - left);
             }
-            resume(g);
+            resume(*g);
         }
         counts.resumes.add(static_cast<std::uint64_t>(resumes_per_look - left));
         if (left != 0 || !seems_quiet()) {
@@ -155,17 +159,11 @@ void shard::run_ready() noexcept {
     probe_.found(counts.resumes.value() + static_cast<std::uint64_t>(resumed), now_ns(), counts);
 }
 
-/// Null: none is ready.
-const goroutine* shard::last_ready() const noexcept {
-    static_assert(offsetof(goroutine, next) == 0);
-    return ready_head != nullptr ? reinterpret_cast<const goroutine*>(ready_tail) : nullptr;
-}
-
 void shard::run_ready_at_random() noexcept {
     for (int left = resumes_per_turn; left > 0 && any_ready(); --left) {
         // Each pick is among all that are ready by then.
-        while (ready_head != nullptr) {
-            shuffled_->add(pop_ready());
+        while (goroutine* const g = ready.pop()) {
+            shuffled_->add(*g);
         }
         resume(shuffled_->take(random()));
         counts.resumes.add();
@@ -186,7 +184,8 @@ bool shard::takes_inbox() noexcept {
 /// Instead of resuming them.
 void shard::abandon_ready() noexcept {
     while (any_ready()) {
-        goroutine& g = ready_head != nullptr ? pop_ready() : shuffled_->take(random());
+        goroutine* const next = ready.pop();
+        goroutine& g = next != nullptr ? *next : shuffled_->take(random());
         current = &g;
         destroy_frames(g);
         g.finished = true;
@@ -213,7 +212,7 @@ void shard::count_ended() noexcept {
     // The first core waits for the last end of all, which finds nothing else ready here. It may
     // be this core, before it sleeps in the same turn. Not wake_if_asleep: the first core looks
     // at live() before it says that it sleeps.
-    if (ready_head == nullptr && all.stopping()) [[unlikely]] {
+    if (ready.empty() && all.stopping()) [[unlikely]] {
         all.shard_at(0).io().wake();
     }
 }
@@ -267,7 +266,7 @@ void shard::run_inbox() noexcept {
         } else {
             heard_from_outside(*g);
             g->waiting = nullptr;
-            make_ready(*g);
+            ready.push(*g);
         }
         g = next;
     }
@@ -300,7 +299,7 @@ void shard::take_idle_work() noexcept {
         return;
     }
     // One, so that all cores being busy starves nobody; more, when this one has nothing else.
-    for (int left = ready_head == nullptr ? 8 : 1; left > 0; --left) {
+    for (int left = ready.empty() ? 8 : 1; left > 0; --left) {
         goroutine* const g = all.take_idle_work();
         if (g == nullptr) {
             return;
@@ -323,7 +322,7 @@ void shard::adopt(goroutine& g) {
     } else {
         bind(g, *ctx);
     }
-    make_ready(g);
+    ready.push(g);
 }
 
 void wake_elsewhere(goroutine& g) noexcept { g.bound->home.post(g); }

@@ -165,21 +165,12 @@ private:
     void end_busy_part() noexcept;
     void run_ready() noexcept;
     void end_sample(int resumed) noexcept;
-    const goroutine* last_ready() const noexcept;
     void run_ready_at_random() noexcept;
     void resume(goroutine& g) noexcept;
     bool any_ready() const noexcept {
-        return ready_head != nullptr || (shuffled_ != nullptr && !shuffled_->empty());
+        return !ready.empty() || (shuffled_ != nullptr && !shuffled_->empty());
     }
     bool takes_inbox() noexcept;
-    goroutine& pop_ready() noexcept {
-        goroutine& g = *ready_head;
-        ready_head = g.next;
-        if (ready_head == nullptr) {
-            ready_tail = &ready_head;
-        }
-        return g;
-    }
     void abandon_ready() noexcept;
     void end(goroutine& g) noexcept;
     void count_ended() noexcept;

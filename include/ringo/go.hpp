@@ -235,7 +235,7 @@ public:
         }
         g.frame = erase(h, where);
         here.frame = nullptr;
-        here.make_ready(g);
+        here.ready.push_last(g);
         return true;
     }
     void await_resume() const {

@@ -17,6 +17,7 @@
 #include <ringo/detail/bias.hpp>
 #include <ringo/detail/call_site.hpp>
 #include <ringo/detail/frame_memory.hpp>
+#include <ringo/detail/ready_queue.hpp>
 
 #include <coroutine>
 #include <cstdint>
@@ -86,25 +87,30 @@ inline void set_made(goroutine& g, call_site made) noexcept {
     g.frame = frame_handle::from_address(made.as_pointer());
 }
 
+inline void ready_queue::push(goroutine& g) noexcept {
+    g.next = nullptr;
+    *made_tail_ = &g;
+    made_tail_ = &g.next;
+}
+
+inline void ready_queue::push_last(goroutine& g) noexcept {
+    g.next = nullptr;
+    *tail_ = &g;
+    tail_ = &g.next;
+}
+
 /// The part of a core that inlined code touches. The whole of it is lib's `shard`.
 struct core_state {
     goroutine* current = nullptr;  // null outside goroutines
     frame_handle frame;            // that `current` is in; null: it does not go on
     bias_slot* entered =
         nullptr;  // of the lock that goes with it from await_ready to await_suspend
-    goroutine* ready_head = nullptr;
-    goroutine** ready_tail = &ready_head;
+    ready_queue ready;
     std::uint16_t index = 0;
     std::uint16_t tag = 0;   // unlike any other's, also in other runtimes
     std::uint32_t tick = 0;  // when this turn began
     bias biases;
     std::uint64_t random_state = 0x9e3779b97f4a7c15;
-
-    void make_ready(goroutine& g) noexcept {
-        g.next = nullptr;
-        *ready_tail = &g;
-        ready_tail = &g.next;
-    }
 
     /// Uniform; not for secrets.
     std::uint32_t random() noexcept {
@@ -151,7 +157,7 @@ void wake_elsewhere(goroutine& g) noexcept;
 inline void wake(core_state& here, goroutine& g) noexcept {
     if (here.tag == g.core) [[likely]] {
         g.waiting = nullptr;
-        here.make_ready(g);
+        here.ready.push(g);
     } else {
         wake_elsewhere(g);
     }

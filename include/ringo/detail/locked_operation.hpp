@@ -51,7 +51,7 @@ public:
             return true;
         }
         if constexpr (requires { op().may_come_soon(); }) {
-            if (entered == nullptr && here.ready_head == nullptr && op().may_come_soon() &&
+            if (entered == nullptr && here.ready.empty() && op().may_come_soon() &&
                 attempt_again(here, *l)) [[unlikely]] {
                 return true;
             }
