@@ -1,6 +1,7 @@
 // The loop of a core. One turn:
 //
-//     run_ready       resume ready goroutines, at most `resumes_per_turn`
+//     run_ready       resume ready goroutines, at most `resumes_per_turn`, those first that the
+//                     running one makes ready
 //     run_inbox       wake and adopt what other cores and threads sent
 //     take_idle_work  adopt goroutines that any idle core may take, when there is room
 //     kernel turn     submit, reap; handlers make goroutines ready. With nothing to do it waits:
@@ -14,7 +15,6 @@
 #include "cores.hpp"
 #include "gdb_layout.hpp"
 #include "probes.hpp"
-#include "ready_queue.hpp"
 #include "snapshot.hpp"
 
 #include <ringo/blocking.hpp>
@@ -55,7 +55,7 @@ void shard::turn(std::int64_t until_ns) noexcept {
     } else if (shuffled_ == nullptr) [[likely]] {
         ready.settle();
         if (probe_.is_due(busy_since_ns_)) {
-            probe_.mark(ready.last(), counts.resumes.value(), busy_since_ns_, counts);
+            probe_.mark(ready, busy_since_ns_, counts);
         }
         run_ready();
         run_inbox();
@@ -142,7 +142,7 @@ void shard::run_ready() noexcept {
                 break;
             }
             if (probe_.marks(*g)) [[unlikely]] {
-                end_sample(resumes_per_look - left);
+                end_sample();
             }
             resume(*g);
         }
@@ -154,10 +154,8 @@ void shard::run_ready() noexcept {
     current = nullptr;
 }
 
-/// The marked one is the next, after so many that are not counted yet.
-[[gnu::noinline]] void shard::end_sample(int resumed) noexcept {
-    probe_.found(counts.resumes.value() + static_cast<std::uint64_t>(resumed), now_ns(), counts);
-}
+/// The marked one is the next.
+[[gnu::noinline]] void shard::end_sample() noexcept { probe_.found(ready, now_ns(), counts); }
 
 void shard::run_ready_at_random() noexcept {
     for (int left = resumes_per_turn; left > 0 && any_ready(); --left) {

@@ -164,7 +164,7 @@ private:
 
     void end_busy_part() noexcept;
     void run_ready() noexcept;
-    void end_sample(int resumed) noexcept;
+    void end_sample() noexcept;
     void run_ready_at_random() noexcept;
     void resume(goroutine& g) noexcept;
     bool any_ready() const noexcept {

@@ -94,9 +94,43 @@ inline void ready_queue::push(goroutine& g) noexcept {
 }
 
 inline void ready_queue::push_last(goroutine& g) noexcept {
+    if (made_ != nullptr || front_ != nullptr) {
+        settle();
+    }
     g.next = nullptr;
     *tail_ = &g;
     tail_ = &g.next;
+}
+
+/// first: of those that `made_tail_` ends
+inline void ready_queue::put_in_front(goroutine* first) noexcept {
+    *made_tail_ = front_;
+    if (front_ == nullptr) {
+        front_tail_ = made_tail_;
+    }
+    front_ = first;
+}
+
+inline goroutine* ready_queue::pop() noexcept {
+    goroutine* g = made_;
+    if (g != nullptr) {
+        if (made_tail_ != &g->next) {
+            put_in_front(g->next);
+        }
+        made_ = nullptr;
+        made_tail_ = &made_;
+    } else if (g = front_; g != nullptr) {
+        front_ = g->next;
+        __builtin_prefetch(front_);
+    } else if (g = head_; g != nullptr) {
+        ++taken_;
+        head_ = g->next;
+        if (head_ == nullptr) {
+            tail_ = &head_;
+        }
+        __builtin_prefetch(head_);
+    }
+    return g;
 }
 
 /// The part of a core that inlined code touches. The whole of it is lib's `shard`.

@@ -2,9 +2,11 @@
 //
 // What the running goroutine makes ready runs right after it, in the order made, before all that
 // was ready earlier: its data are in the cache, and of a tree of goroutines one branch is alive at a
-// time, not all. So that nobody is kept waiting for ever, `settle` now and then puts what still
-// stands in front at the end.
+// time, not all. So that nobody is kept waiting for ever, each turn of the loop begins with
+// `settle`, which puts what still stands in front at the end.
 #pragma once
+
+#include <cstdint>
 
 namespace ringo::detail {
 
@@ -21,14 +23,15 @@ public:
     }
 
     void push(goroutine& g) noexcept;
-    /// ... behind all.
     void push_last(goroutine& g) noexcept;
     /// The next one to run; null: there is none.
     goroutine* pop() noexcept;
     void settle() noexcept;
 
-    /// After `settle`; null: there is none.
+    /// Of those that do not stand in front; null: there is none.
     const goroutine* last() const noexcept;
+    /// ... how many have been taken.
+    std::uint64_t taken() const noexcept { return taken_; }
 
 private:
     void put_in_front(goroutine* first) noexcept;
@@ -39,6 +42,7 @@ private:
     goroutine** front_tail_ = nullptr;
     goroutine* head_ = nullptr;  // the others
     goroutine** tail_ = &head_;
+    std::uint64_t taken_ = 0;  // of them
 };
 
 }  // namespace ringo::detail
