@@ -257,7 +257,9 @@ TEST_CASE("when_the_last_caller_has_left_the_call_is_cancelled_and_forgotten") {
         const std::string s = co_await ask(f, g);
         CHECK(s == std::string(100, 'b'));
         CHECK(g.calls == 2);
-        CHECK(g.ended == 2);
+        while (g.ended != 2) {
+            co_await yield();
+        }
     });
 }
 

@@ -7,6 +7,7 @@
 #include <ringo/time.hpp>
 
 #include <chrono>
+#include <vector>
 
 namespace {
 
@@ -16,9 +17,12 @@ struct request {
 };
 
 ringo::task<> serve(ringo::recv_chan<request> requests) {
+    std::vector<request> later;
     while (const auto r = co_await requests.recv()) {
-        if (r->number % 2 == 0) {  // wrong: the others are forgotten
+        if (r->number % 2 == 0) {
             co_await r->answer.send(r->number / 2);
+        } else {
+            later.push_back(*r);  // wrong: nobody ever looks there
         }
     }
 }

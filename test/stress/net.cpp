@@ -133,7 +133,7 @@ task<outcome> disturbed(step what, shared t, bool up, shared_data data, bool all
             other.cancel();
             const auto r = co_await as_result(other);
             if (!r && ringo::this_context().cancelled()) {
-                throw std::system_error(r.error());  // the run ends, and `other` may still be at it
+                co_await ringo::yield();  // throws: the run ends, and `other` may still be at it
             }
             // Cancelled before its first step: it has done nothing.
             co_return r ? *r : outcome{0, r.error()};
