@@ -22,7 +22,9 @@ public:
         return made_ == nullptr && front_ == nullptr && head_ == nullptr;
     }
 
+    /// To run right after the running one, and what that has pushed before.
     void push(goroutine& g) noexcept;
+    /// To run after all that are ready.
     void push_last(goroutine& g) noexcept;
     /// The next one to run; null: there is none.
     goroutine* pop() noexcept;
@@ -38,9 +40,9 @@ private:
 
     goroutine* made_ = nullptr;  // since the last `pop`
     goroutine** made_tail_ = &made_;
-    goroutine* front_ = nullptr;  // ... since the last `settle`
-    goroutine** front_tail_ = nullptr;
-    goroutine* head_ = nullptr;  // the others
+    goroutine* front_ = nullptr;        // ... since the last `settle`
+    goroutine** front_tail_ = nullptr;  // while it is not empty
+    goroutine* head_ = nullptr;         // the others
     goroutine** tail_ = &head_;
     std::uint64_t taken_ = 0;  // of them
 };
