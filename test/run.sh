@@ -14,6 +14,7 @@ usage: ./test/run.sh [options]
   --sanitize KIND   address | thread | undefined | address,undefined
   --werror          warnings are errors
   --suite NAME      only that suite (perf, samples)
+  --no-suite NAME   all but that one (stress; uring: the tests of old kernels' io_uring)
   --no-tests        the library, its benchmarks and its samples alone
   --no-samples      all but the samples
   --no-pch          no precompiled headers, which hide it when a file does not name what it needs
@@ -41,6 +42,7 @@ while [[ $# -gt 0 ]]; do
     --sanitize) sanitize=${2:?--sanitize needs a kind} && dir+=-${2//,/-} && shift ;;
     --werror) werror=true ;;
     --suite) test_args+=(--suite "${2:?--suite needs a name}") && shift ;;
+    --no-suite) test_args+=(--no-suite "${2:?--no-suite needs a name}") && shift ;;
     --no-tests) tests=disabled ;;
     --no-samples) options+=(-Dsamples=disabled) ;;
     --no-pch) options+=(-Db_pch=false) ;;
