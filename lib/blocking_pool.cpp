@@ -23,7 +23,10 @@ void cancel_blocking(wait& w) noexcept {
 
 }  // namespace
 
-const wait_type blocking_wait{"blocking", &cancel_blocking};
+const wait_type blocking_wait{
+    .name = "blocking", .cancel = &cancel_blocking, .arrive = [](wait&) noexcept {
+        --shard::here().outside().functions;
+    }};
 
 bool start_blocking(blocking_job& job) noexcept {
     job.home = &shard::here();

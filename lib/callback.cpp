@@ -16,7 +16,10 @@ void cancel_callback(wait& w) noexcept {
 
 }  // namespace
 
-const wait_type callback_wait{"callback", &cancel_callback};
+const wait_type callback_wait{
+    .name = "callback", .cancel = &cancel_callback, .arrive = [](wait&) noexcept {
+        --shard::here().outside().callbacks;
+    }};
 
 void prepare_callback(callback_wait_base& w) noexcept {
     w.shared->self = w.self;

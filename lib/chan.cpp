@@ -53,10 +53,10 @@ void chan_core::close() {
         }
         closed = true;
         RINGO_PROBE1(chan_close, this);
-        while (waiter* const r = pop(receivers)) {
+        while (waiter* const r = pop<meets::anyone>(receivers)) {
             woken.add(*r);
         }
-        while (waiter* const s = pop(senders)) {
+        while (waiter* const s = pop<meets::anyone>(senders)) {
             error_of(*s) = failure_channel_closed;
             woken.add(*s);
         }
@@ -93,17 +93,13 @@ void chan_core::abandon() noexcept {
     destroy_(*this);
 }
 
-void chan_core::keep_for(waiter& w) noexcept {
-    retain();
-    static_cast<chan_waiter&>(w).keeps_chan = true;
-}
-
 /// On another core it can be cancelled until it learns that it is awake.
-void chan_core::keep_if_remote(waiter& w) noexcept {
+void chan_core::retain_for_remote(const waiter& w) noexcept {
     if (w.type->wakes == waker::goroutine && &w.self->bound->home != shard::this_thread()) {
-        keep_for(w);
+        retain();
     }
 }
+void chan_core::arrive(wait& w) noexcept { static_cast<chan_waiter&>(w).on->release(); }
 
 bool chan_core::withdraw(wait& w, wait_list chan_core::*list) noexcept {
     auto& self = static_cast<chan_waiter&>(w);
@@ -126,8 +122,13 @@ bool chan_core::withdraw(wait& w, wait_list chan_core::*list) noexcept {
     return true;
 }
 
-void chan_core::withdraw_receive(wait& w) noexcept { withdraw(w, &chan_core::receivers); }
-void chan_core::withdraw_send(wait& w) noexcept { withdraw(w, &chan_core::senders); }
+void chan_core::withdraw_arm(wait& w, wait_list chan_core::*list) noexcept {
+    if (!withdraw(w, list)) {
+        static_cast<chan_waiter&>(w).on->release();  // what `pop` retained when it took it out
+    }
+}
+void chan_core::withdraw_receive(wait& w) noexcept { withdraw_arm(w, &chan_core::receivers); }
+void chan_core::withdraw_send(wait& w) noexcept { withdraw_arm(w, &chan_core::senders); }
 
 void chan_core::cancel_receive(wait& w) noexcept {
     if (withdraw(w, &chan_core::receivers)) {
@@ -150,9 +151,13 @@ void chan_core::describe(const wait& w, wait_state& s) noexcept {
     }
 }
 
-const wait_type recv_wait{"chan receive", &chan_core::cancel_receive, nullptr, waker::goroutine,
-                          &chan_core::describe};
-const wait_type send_wait{"chan send", &chan_core::cancel_send, nullptr, waker::goroutine,
-                          &chan_core::describe};
+const wait_type recv_wait{.name = "chan receive",
+                          .cancel = &chan_core::cancel_receive,
+                          .describe = &chan_core::describe,
+                          .arrive = &chan_core::arrive};
+const wait_type send_wait{.name = "chan send",
+                          .cancel = &chan_core::cancel_send,
+                          .describe = &chan_core::describe,
+                          .arrive = &chan_core::arrive};
 
 }  // namespace ringo::detail

@@ -17,8 +17,6 @@
 #include "probes.hpp"
 #include "snapshot.hpp"
 
-#include <ringo/blocking.hpp>
-#include <ringo/callback.hpp>
 #include <ringo/detail/joinable.hpp>
 #include <ringo/detail/operation.hpp>
 #include <ringo/detail/panic.hpp>
@@ -239,15 +237,6 @@ void shard::destroy_frames(goroutine& g) noexcept {
     g.frame = in;
 }
 
-void shard::heard_from_outside(const goroutine& g) noexcept {
-    const wait_type* const type = g.waiting != nullptr ? g.waiting->type : nullptr;
-    if (type == &blocking_wait) {
-        --outside_.functions;
-    } else if (type == &callback_wait) {
-        --outside_.callbacks;
-    }
-}
-
 void shard::run_inbox() noexcept {
     for (message* m = messages_.take(); m != nullptr;) {
         // Lifetime: running it may free it.
@@ -262,8 +251,10 @@ void shard::run_inbox() noexcept {
         if (g->scope_link == nullptr) {
             adopt(*g);
         } else {
-            heard_from_outside(*g);
-            g->waiting = nullptr;
+            auto* const w = std::exchange(g->waiting, nullptr);
+            if (w != nullptr && w->type->arrive != nullptr) {
+                w->type->arrive(*w);
+            }
             ready.push(*g);
         }
         g = next;

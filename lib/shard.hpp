@@ -176,7 +176,6 @@ private:
     void count_ended() noexcept;
     void destroy_frames(goroutine& g) noexcept;
     void run_inbox() noexcept;
-    void heard_from_outside(const goroutine& g) noexcept;
     void take_idle_work() noexcept;
     bool is_own_thread() const noexcept;
     bool seems_quiet() const noexcept { return messages_.seems_empty() && arrivals_.seems_empty(); }

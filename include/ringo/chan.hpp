@@ -141,7 +141,7 @@ private:
             if (c->closed) {
                 throw_closed("chan send");
             }
-            sent = c->send(value, woken);
+            sent = c->template send<meets::anyone>(value, woken);
         }
         resume(woken);
         return sent;
@@ -174,7 +174,7 @@ public:
         bool ended = false;
         if (chan_state<T>* const c = state()) {
             const bias_guard guard(c->lock);
-            ended = c->receive(slot, woken);
+            ended = c->template receive<meets::anyone>(slot, woken);
         }
         resume(woken);
         if (!slot) {

@@ -3,6 +3,7 @@
 #include "../lent_block.hpp"
 #include "../shard.hpp"
 
+#include <ringo/detail/selection.hpp>
 #include <ringo/error.hpp>
 
 #include <fmt/format.h>
@@ -136,7 +137,8 @@ void datagram_inbox::enlist(leased_recv& r) noexcept {
     waiters.push_back(r);
     if (!armed_ && !arm() && waiters.take(r)) {  // closed since the attempt
         fail(r, failure_closed);
-        ringo::detail::resume(&r);
+        // By way of the core's inbox, for it has yet to suspend.
+        wake_elsewhere(r.type->wakes == waker::select ? *r.select->self : *r.self);
     }
 }
 

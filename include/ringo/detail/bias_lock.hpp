@@ -34,19 +34,26 @@ public:
     /// What `leave` needs. On this core, or with null on a thread that is none.
     bias_slot* enter(core_state* here) noexcept {
         if (here != nullptr) [[likely]] {
-            bias_slot* const slot = here->biases.slot();
-            if (RINGO_SANITIZED && slot->inside.load(std::memory_order_relaxed)) {
-                refuse_nested();
-            }
-            slot->inside.store(true, std::memory_order_relaxed);
-            // The other side's membarrier makes a fence of it.
-            std::atomic_signal_fence(std::memory_order_seq_cst);
-            if (is_biased_to(slot)) [[likely]] {
+            if (bias_slot* const slot = enter_at_home(*here)) [[likely]] {
                 return slot;
             }
-            slot->inside.store(false, std::memory_order_release);
         }
         lock_shared();
+        return nullptr;
+    }
+    /// On this core. Null: it is not biased to it, and not entered.
+    bias_slot* enter_at_home(core_state& here) noexcept {
+        bias_slot* const slot = here.biases.slot();
+        if (RINGO_SANITIZED && slot->inside.load(std::memory_order_relaxed)) {
+            refuse_nested();
+        }
+        slot->inside.store(true, std::memory_order_relaxed);
+        // The other side's membarrier makes a fence of it.
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if (is_biased_to(slot)) [[likely]] {
+            return slot;
+        }
+        slot->inside.store(false, std::memory_order_release);
         return nullptr;
     }
     /// Under the lock. False: no other core has ever held it.

@@ -18,18 +18,16 @@ class chan_core;
 /// A send or a receive that waits.
 struct chan_waiter : waiter {
     chan_waiter(const wait_type& t, chan_core* c) noexcept : waiter(t), on(c) {}
-    ~chan_waiter();
 
-    chan_core* on;            // null: the nil channel
-    bool keeps_chan = false;  // holds a reference
+    chan_core* on;  // null: the nil channel
 };
 
 // Invariant: receivers wait only while the buffer is empty and no sender waits; senders only
 // while it is full. Once closed, nobody waits.
 //
 // Lifetime: a wait that is in a list keeps the channel (see abandon), for its goroutine may still
-// have to leave the list. One that was taken out, but not woken by that, may also still look: it
-// gets a reference then.
+// have to leave the list. One that was taken out may also still look, until it knows that it was:
+// it gets a reference for that time.
 class chan_core {
 public:
     using destroy_function = void (*)(chan_core&) noexcept;
@@ -62,15 +60,19 @@ public:
     }
 
     /// Under the lock: who is served next, out of the list; null: there is nobody.
+    template <meets Meets>
     waiter* pop(wait_list& list) noexcept {
+        if constexpr (Meets == meets::goroutines) {
+            return list.empty() ? nullptr : &list.take_front_plain();
+        }
         while (waiter* const w = list.front()) {
             if (list.take_front()) [[likely]] {
                 if (lock.may_be_shared()) [[unlikely]] {
-                    keep_if_remote(*w);
+                    retain_for_remote(*w);
                 }
                 return w;
             }
-            keep_for(*w);  // it has yet to be withdrawn
+            retain();  // until this arm is withdrawn
         }
         return nullptr;
     }
@@ -86,6 +88,8 @@ public:
     /// ... and wakes its goroutine with its context's failure.
     static void cancel_receive(wait& w) noexcept;
     static void cancel_send(wait& w) noexcept;
+    /// Its goroutine knows that another core or thread took it out.
+    static void arrive(wait& w) noexcept;
     /// Of a wait that keeps the channel.
     static void describe(const wait& w, wait_state& s) noexcept;
 
@@ -100,21 +104,15 @@ public:
 private:
     void note_main() noexcept;
     void abandon() noexcept;
-    void keep_for(waiter& w) noexcept;
-    void keep_if_remote(waiter& w) noexcept;
+    void retain_for_remote(const waiter& w) noexcept;
     static bool withdraw(wait& w, wait_list chan_core::*list) noexcept;
+    static void withdraw_arm(wait& w, wait_list chan_core::*list) noexcept;
 
     std::atomic<std::uint32_t> references_{1};
     std::atomic<bool> orphaned_{false};       // no handle is left; the last waiter frees it
     std::atomic<std::uint32_t> given_up_{0};  // by the main task: its last turn in which it did so
     destroy_function destroy_;
 };
-
-inline chan_waiter::~chan_waiter() {
-    if (keeps_chan) [[unlikely]] {
-        on->release();
-    }
-}
 
 /// throws: std::system_error
 [[noreturn]] void refuse_chan_capacity(const std::string& capacity);

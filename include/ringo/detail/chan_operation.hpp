@@ -36,9 +36,11 @@ public:
     explicit recv_operation(chan_core* c) noexcept : base(recv_wait, c) {}
     recv_operation(recv_operation&& other) noexcept : recv_operation(other.on) {}
 
+    template <meets Meets = meets::anyone>
     [[gnu::always_inline]] bool attempt(waiter*& woken) noexcept {
-        return static_cast<chan_state<T>&>(*this->on).receive(*this, woken);
+        return static_cast<chan_state<T>&>(*this->on).template receive<Meets>(*this, woken);
     }
+    bool meets_select() const noexcept { return this->on->senders.starts_with_select(); }
     bool may_be_ready() const noexcept {
         const chan_core& c = *this->on;
         return c.count != 0 || !c.senders.empty() || c.closed;
@@ -120,13 +122,15 @@ public:
     send_operation(send_operation&& other)
         : base(send_wait, other.on), source_(std::move(other.source_)) {}
 
+    template <meets Meets = meets::anyone>
     [[gnu::always_inline]] bool attempt(waiter*& woken) noexcept {
         if (this->on->closed) [[unlikely]] {
             error_of(*this) = failure_channel_closed;
             return true;
         }
-        return static_cast<chan_state<T>&>(*this->on).send(source_.get(), woken);
+        return static_cast<chan_state<T>&>(*this->on).template send<Meets>(source_.get(), woken);
     }
+    bool meets_select() const noexcept { return this->on->receivers.starts_with_select(); }
     bool may_be_ready() const noexcept {
         const chan_core& c = *this->on;
         return c.count != c.capacity || !c.receivers.empty() || c.closed;

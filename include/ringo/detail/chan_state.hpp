@@ -65,8 +65,9 @@ public:
     }
 
     /// Under the lock, while open. False: it must wait.
+    template <meets Meets>
     [[gnu::always_inline]] bool send(stored& value, waiter*& woken) noexcept {
-        if (waiter* const r = pop(receivers)) {
+        if (waiter* const r = pop<Meets>(receivers)) {
             static_cast<recv_waiter<T>*>(r)->emplace(std::move(value));
             woken = r;
             return true;
@@ -80,7 +81,7 @@ public:
 
     /// Under the lock. False: it must wait. True with an empty slot: closed and drained.
     /// Slot: an optional, a recv_waiter
-    template <class Slot>
+    template <meets Meets, class Slot>
     [[gnu::always_inline]] bool receive(Slot& slot, waiter*& woken) noexcept {
         if (count != 0) {
             stored& oldest = buffer()[first];
@@ -88,13 +89,13 @@ public:
             oldest.~stored();
             first = first + 1 == capacity ? 0 : first + 1;
             --count;
-            if (waiter* const s = pop(senders)) {
+            if (waiter* const s = pop<Meets>(senders)) {
                 push(value_of(*s));
                 woken = s;
             }
             return true;
         }
-        if (waiter* const s = pop(senders)) {
+        if (waiter* const s = pop<Meets>(senders)) {
             slot.emplace(std::move(value_of(*s)));
             woken = s;
             return true;

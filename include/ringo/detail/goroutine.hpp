@@ -137,8 +137,6 @@ inline goroutine* ready_queue::pop() noexcept {
 struct core_state {
     goroutine* current = nullptr;  // null outside goroutines
     frame_handle frame;            // that `current` is in; null: it does not go on
-    bias_slot* entered =
-        nullptr;  // of the lock that goes with it from await_ready to await_suspend
     ready_queue ready;
     std::uint16_t index = 0;
     std::uint16_t tag = 0;   // unlike any other's, also in other runtimes
@@ -188,10 +186,14 @@ void found_soon(core_state& here) noexcept;
 
 void wake_elsewhere(goroutine& g) noexcept;
 
+/// Makes a parked goroutine of this core ready.
+inline void wake_here(core_state& here, goroutine& g) noexcept {
+    g.waiting = nullptr;
+    here.ready.push(g);
+}
 inline void wake(core_state& here, goroutine& g) noexcept {
     if (here.tag == g.core) [[likely]] {
-        g.waiting = nullptr;
-        here.ready.push(g);
+        wake_here(here, g);
     } else {
         wake_elsewhere(g);
     }

@@ -21,7 +21,9 @@ namespace ringo::detail {
 ///     static constexpr arm_type arm = make_arm(…)
 /// and may define `void raise()`, which throws with a text of its own, and
 ///     bool may_come_soon() const noexcept;       // another core may let it be done in a moment
-/// An attempt may fail by setting error_of(*this) and returning true. Base is `waiter`, or what
+///     bool meets_select() const noexcept;        // under the lock: a select may be whom it wakes
+/// With the latter, `attempt` is a template that takes whom it may meet. Where it wakes nobody, it
+/// needs neither. `enlist` must resume nobody at once. An attempt may fail by setting error_of(*this) and returning true. Base is `waiter`, or what
 /// the compiled core knows of the operation.
 template <class Op, class Base = waiter>
 class locked_operation : public Base {
@@ -30,46 +32,38 @@ public:
     using Base::self;
     using Base::type;
 
+    // Inlined is what needs no call, so that a coroutine need not save registers for one.
     [[gnu::always_inline]] bool await_ready() noexcept {
         core_state& here = *this_core_state;
         goroutine& g = *here.current;
         self = &g;
         g.error = 0;
-        if (g.cancelled) [[unlikely]] {
-            g.error = context_failure(g);
-            return true;
-        }
         bias_lock* const l = op().lock();
-        if (l == nullptr) [[unlikely]] {
-            return false;
-        }
-        bias_slot* const entered = l->enter(&here);
-        waiter* woken = nullptr;
-        if (op().attempt(woken)) {
-            l->leave(entered);
-            resume(here, woken);
-            return true;
-        }
-        if constexpr (requires { op().may_come_soon(); }) {
-            if (entered == nullptr && here.ready.empty() && op().may_come_soon() &&
-                attempt_again(here, *l)) [[unlikely]] {
-                return true;
+        if (l != nullptr && !g.cancelled) [[likely]] {
+            if (bias_slot* const entered = l->enter_at_home(here)) [[likely]] {
+                if (!select_is_met()) [[likely]] {
+                    waiter* woken = nullptr;
+                    const bool ended = attempt_at_home(woken);
+                    if (!ended) {
+                        op().enlist();
+                    }
+                    l->leave(entered);
+                    if (woken != nullptr) {
+                        wake_here(here, *woken->self);
+                    }
+                    return ended;
+                }
+                l->leave(entered);
             }
         }
-        // Nothing comes between this and await_suspend, which leaves the lock.
-        here.entered = entered;
-        return false;
+        return await_ready_slow(here);
     }
+    // It is in line already. Its goroutine cannot be resumed before it has suspended, for only this
+    // core does that.
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> h,
                        call_site where = call_site::current()) noexcept {
         park(*self, erase(h, where), this);
-        if (bias_lock* const l = op().lock()) [[likely]] {
-            bias_slot* const entered = this_core_state->entered;
-            op().enlist();
-            // Lifetime: from here on another core may resume the goroutine.
-            l->leave(entered);
-        }
     }
     decltype(auto) await_resume() {
         if (self->error != 0) [[unlikely]] {
@@ -128,17 +122,53 @@ protected:
     }
 
 private:
-    /// Inside the lock, which is shared, before and after. True: done, and outside.
-    [[gnu::noinline]] bool attempt_again(core_state& here, bias_lock& l) noexcept {
+    bool select_is_met() noexcept {
+        if constexpr (requires { op().meets_select(); }) {
+            return op().meets_select();
+        } else {
+            return false;
+        }
+    }
+    [[gnu::always_inline]] bool attempt_at_home(waiter*& woken) noexcept {
+        if constexpr (requires { op().meets_select(); }) {
+            return op().template attempt<meets::goroutines>(woken);
+        } else {
+            return op().attempt(woken);
+        }
+    }
+
+    [[gnu::noinline]] bool await_ready_slow(core_state& here) noexcept {
+        if (self->cancelled) {
+            self->error = context_failure(*self);
+            return true;
+        }
+        bias_lock* const l = op().lock();
+        if (l == nullptr) {
+            return false;
+        }
+        bias_slot* const entered = l->enter(&here);
+        waiter* woken = nullptr;
+        bool ended = op().attempt(woken);
+        if constexpr (requires { op().may_come_soon(); }) {
+            if (!ended && entered == nullptr && here.ready.empty() && op().may_come_soon()) {
+                ended = attempt_again(here, *l, woken);
+            }
+        }
+        if (!ended) {
+            op().enlist();
+        }
+        l->leave(entered);
+        resume(here, woken);
+        return ended;
+    }
+    /// Inside the lock, which is shared, before and after.
+    bool attempt_again(core_state& here, bias_lock& l, waiter*& woken) noexcept {
         for (unsigned look = 0; may_look_again(here, look); ++look) {
             l.leave(nullptr);
             pause_before_look();
             l.enter(nullptr);
-            waiter* woken = nullptr;
             if (op().attempt(woken)) {
-                l.leave(nullptr);
                 found_soon(here);
-                resume(here, woken);
                 return true;
             }
         }

@@ -57,6 +57,9 @@ struct wait_type {
 
     // Fills in what is more than the name. core: the goroutine's
     void (*describe)(const wait&, wait_state&) noexcept = nullptr;
+
+    // Another core or thread has woken its goroutine. core: the goroutine's, before it goes on
+    void (*arrive)(wait&) noexcept = nullptr;
 };
 
 /// A wait lies in the awaiting frame; at most one is a goroutine's `waiting`.

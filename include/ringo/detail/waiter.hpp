@@ -22,6 +22,10 @@ struct waiter : wait {
     bool is_linked() const noexcept { return link.load(std::memory_order_acquire) != nullptr; }
 };
 
+/// Whom one may meet in a list: no other than goroutines of this core, each of which waits in that
+/// list alone, or anyone.
+enum class meets : std::uint8_t { goroutines, anyone };
+
 /// In order of arrival.
 class wait_list {
 public:
@@ -30,6 +34,10 @@ public:
     wait_list& operator=(const wait_list&) = delete;
 
     bool empty() const noexcept { return head_ == nullptr; }
+    /// The first is a select's.
+    bool starts_with_select() const noexcept {
+        return head_ != nullptr && head_->type->wakes == waker::select;
+    }
     waiter* front() const noexcept { return head_; }
     void push_back(waiter& w) noexcept {
         w.next = nullptr;
@@ -51,6 +59,8 @@ public:
     bool take(waiter& w) noexcept;
     /// ... the first, which is there.
     bool take_front() noexcept;
+    /// ... and is no select's. That it is in no list its goroutine hears otherwise.
+    waiter& take_front_plain() noexcept;
     /// The first that can be taken; null: there is none.
     waiter* pop() noexcept;
     /// All that can be taken, in order, by `next`.
@@ -86,6 +96,11 @@ inline bool wait_list::take_front() noexcept {
     if (head_->type->wakes == waker::select) [[unlikely]] {
         return take(*head_);
     }
+    take_front_plain().link.store(nullptr, std::memory_order_release);  // pairs with is_linked
+    return true;
+}
+
+inline waiter& wait_list::take_front_plain() noexcept {
     waiter& w = *head_;
     head_ = w.next;
     if (head_ != nullptr) {
@@ -93,8 +108,7 @@ inline bool wait_list::take_front() noexcept {
     } else {
         tail_ = &head_;
     }
-    w.link.store(nullptr, std::memory_order_release);
-    return true;
+    return w;
 }
 
 inline waiter* wait_list::pop() noexcept {
