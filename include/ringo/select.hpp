@@ -101,11 +101,12 @@ void enlist(Op& op) noexcept {
     }
 }
 
-/// One of the bits of `set`, each as likely as the others.
-inline std::uint32_t one_of(std::uint32_t set, core_state& here) noexcept {
+/// One of the bits of `set`, each as likely as the others. It has some, of the lowest Count.
+template <std::uint32_t Count>
+std::uint32_t one_of(std::uint32_t set, core_state& here) noexcept {
     const std::uint32_t but_lowest = set & (set - 1);
     if (but_lowest != 0) {
-        if ((but_lowest & (but_lowest - 1)) == 0) {
+        if (Count == 2 || (but_lowest & (but_lowest - 1)) == 0) {
             set = (here.random() >> 31U) != 0 ? set : but_lowest;
         } else {
             const auto n = static_cast<std::uint64_t>(std::popcount(set));
@@ -114,7 +115,8 @@ inline std::uint32_t one_of(std::uint32_t set, core_state& here) noexcept {
             }
         }
     }
-    return static_cast<std::uint32_t>(std::countr_zero(set));
+    // The highest bit changes nothing, but tells the compiler that there is one.
+    return static_cast<std::uint32_t>(std::countr_zero(set | 1U << 31));
 }
 
 /// Waits for the first of its arms.
@@ -190,7 +192,7 @@ private:
             p = MustNotWait ? progress::ended : progress::waits;
             picked_ = MustNotWait ? count : unknown;
             while (ready != 0) {
-                const std::uint32_t pick = one_of(ready, here);
+                const std::uint32_t pick = one_of<count>(ready, here);
                 if (attempt_one(pick, woken, std::index_sequence<I...>())) {
                     picked_ = pick;
                     p = progress::ended;
