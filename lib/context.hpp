@@ -86,7 +86,8 @@ struct context_node {
 void end_context(context_node& node, node_state how, std::exception_ptr cause) noexcept;
 
 /// Binds an unbound goroutine.
-inline void bind(goroutine& g, scope& s) noexcept {
+/// ... which has heard of no end of a context yet.
+inline void bind_new(goroutine& g, scope& s) noexcept {
     g.bound = &s;
     g.scope_next = s.goroutines;
     g.scope_link = &s.goroutines;
@@ -97,7 +98,13 @@ inline void bind(goroutine& g, scope& s) noexcept {
     std::atomic_signal_fence(std::memory_order_release);
     s.goroutines = &g;
     ++s.members;
-    g.cancelled = s.over || g.abandoned || (g.cancel_requested && !g.shielded);
+    if (s.over) [[unlikely]] {
+        g.cancelled = true;
+    }
+}
+inline void bind(goroutine& g, scope& s) noexcept {
+    g.cancelled = g.abandoned || (g.cancel_requested && !g.shielded);
+    bind_new(g, s);
 }
 /// ... to `ctx` on this core, whose scope is made if need be.
 void bind(goroutine& g, context_node& ctx);

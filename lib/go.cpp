@@ -40,12 +40,12 @@ void start_here(goroutine& g, call_site made) {
     if (g.is_joinable) {
         static_cast<joinable_base&>(g).begin(here);
     }
+    scope* under = here.root_scope;
     if (const goroutine* const by = here.current; by != nullptr) [[likely]] {
         g.made_by = by->id;
-        bind(g, *by->bound);
-    } else {
-        bind(g, *here.root_scope);
+        under = by->bound;
     }
+    bind_new(g, *under);
     here.ready.push(g);
 }
 
@@ -163,20 +163,7 @@ goroutine* joining::claim() noexcept {
     return select->claim(*this) ? select->self : nullptr;
 }
 
-void joinable_base::enlist(joining& w) noexcept {
-    if (joiner_ != nullptr) {
-        panic("join_handle: awaited by two goroutines at once");
-    }
-    joiner_ = &w;
-}
-
-bool joinable_base::join(joining& w) noexcept {
-    const bias_guard guard(lock_);
-    if (!ended_) {
-        enlist(w);
-    }
-    return !ended_;
-}
+void refuse_second_join() noexcept { panic("join_handle: awaited by two goroutines at once"); }
 
 bool joinable_base::leave(joining& w) noexcept {
     const bias_guard guard(lock_);
@@ -197,19 +184,16 @@ bool joinable_base::finish(const std::exception_ptr& failure) noexcept {
     if (failure) {
         hear_of_cancellation(*this);
     }
-    goroutine* joiner = nullptr;
-    bool last = false;
-    {
-        const bias_guard guard(lock_);
-        ended_ = true;
-        if (joining* const w = std::exchange(joiner_, nullptr)) {
-            joiner = w->claim();
-        }
-        last = --references_ == 0;
-    }
+    core_state& here = *this_core_state;
+    bias_slot* const entered = lock_.enter(&here);
+    ended_ = true;
+    goroutine* const joiner =
+        joiner_ != nullptr ? std::exchange(joiner_, nullptr)->claim() : nullptr;
+    const bool last = --references_ == 0;
+    lock_.leave(entered);
     // Lifetime: unless it is the last, `this` may go from here on.
     if (joiner != nullptr) {
-        wake(*joiner);
+        wake(here, *joiner);
     }
     if (last) {
         check_observed();
@@ -217,7 +201,7 @@ bool joinable_base::finish(const std::exception_ptr& failure) noexcept {
     return last;
 }
 
-void joinable_base::release_handle() noexcept {
+void joinable_base::release_unobserved() noexcept {
     // A failure that passes while another one unwinds this frame is not the first to be told.
     if (!observed_ && std::uncaught_exceptions() != 0) {
         observed_ = true;

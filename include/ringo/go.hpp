@@ -6,7 +6,7 @@
 #include <ringo/detail/goroutine.hpp>
 #include <ringo/detail/joinable.hpp>
 #include <ringo/detail/launch.hpp>
-#include <ringo/detail/operation.hpp>
+#include <ringo/detail/locked_operation.hpp>
 #include <ringo/detail/starts.hpp>
 #include <ringo/task.hpp>
 
@@ -120,14 +120,13 @@ namespace detail {
 
 /// The wait for a goroutine's end.
 template <class T>
-class join_operation : public operation<join_operation<T>, joining> {
+class join_operation : public locked_operation<join_operation<T>, joining> {
 public:
     explicit join_operation(join_handle<T>& handle) noexcept : handle_(&handle) {
         this->target = handle.state_.get();
     }
     join_operation(join_operation&& other) noexcept : join_operation(*other.handle_) {}
 
-    bool start() noexcept { return this->target->join(*this); }
     T value() {
         // The state stays until the value has moved out.
         const joinable_ref<T> state = std::move(handle_->state_);

@@ -13,7 +13,9 @@
 namespace ringo::detail {
 
 extern const wait_type join_wait;
+struct waiter;
 class joining;
+[[noreturn]] void refuse_second_join() noexcept;
 
 /// A panic unless `error` is empty, or `g` was cancelled and `error` says just that.
 /// core: the goroutine's, at its end
@@ -24,15 +26,19 @@ class joinable_base : public goroutine {
 public:
     using goroutine::goroutine;
 
-    /// False when the goroutine has ended already. Otherwise `w` is woken when it does.
-    bool join(joining& w) noexcept;
     /// True: `w` left before the end, and nobody will wake it.
     bool leave(joining& w) noexcept;
     bool done() const noexcept;
-    /// For a select, under the lock.
     bias_lock& lock() noexcept { return lock_; }
+    /// Under the lock.
     bool has_ended() const noexcept { return ended_; }
-    void enlist(joining& w) noexcept;
+    /// ... while it has not: the end will wake `w`.
+    void enlist(joining& w) noexcept {
+        if (joiner_ != nullptr) [[unlikely]] {
+            refuse_second_join();
+        }
+        joiner_ = &w;
+    }
     /// Asks the goroutine to end. core: any
     void cancel() noexcept;
     /// It starts on the core that made it. core: that one, before anybody else knows of it
@@ -41,7 +47,13 @@ public:
     void begin_elsewhere() noexcept { lock_.unbias(); }
     /// Called by its core when it arrives there; false when `cancel` came first.
     bool arrive(shard& at) noexcept;
-    void release_handle() noexcept;
+    void release_handle() noexcept {
+        if (observed_ && !cancel_asked_) [[likely]] {
+            type->destroy(*this);  // it has ended, and nobody else knows of it
+        } else {
+            release_unobserved();
+        }
+    }
 
 protected:
     ~joinable_base() = default;
@@ -54,6 +66,7 @@ private:
     struct cancel_message;
 
     void cancel_here() noexcept;
+    void release_unobserved() noexcept;
     void release() noexcept;
     void check_observed() noexcept;
 
@@ -76,6 +89,8 @@ public:
     joining() noexcept : wait(join_wait) {}
 
     bias_lock* lock() const noexcept { return &target->lock(); }
+    bool attempt(waiter*&) const noexcept { return target->has_ended(); }
+    void enlist() noexcept { target->enlist(*this); }
     goroutine* claim() noexcept;
 
     joinable_base* target = nullptr;

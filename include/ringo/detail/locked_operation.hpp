@@ -21,10 +21,10 @@ namespace ringo::detail {
 ///     static constexpr arm_type arm = make_arm(…)
 /// and may define `void raise()`, which throws with a text of its own, and
 ///     bool may_come_soon() const noexcept;       // another core may let it be done in a moment
-///     bool meets_select() const noexcept;        // under the lock: a select may be whom it wakes
-/// With the latter, `attempt` is a template that takes whom it may meet. Where it wakes nobody, it
-/// needs neither. `enlist` must resume nobody at once. An attempt may fail by setting error_of(*this) and returning true. Base is `waiter`, or what
-/// the compiled core knows of the operation.
+///     bool meets_select() const noexcept;        // under the lock: it may wake a select next
+/// With the latter, `attempt` is a template that takes whom it may meet. `enlist` must resume nobody
+/// at once. An attempt may fail by setting error_of(*this) and returning true. Base is `waiter`, or
+/// what the compiled core knows of the operation.
 template <class Op, class Base = waiter>
 class locked_operation : public Base {
 public:
