@@ -105,9 +105,8 @@ void bias::review() noexcept {
 
 void bias_lock::refuse_nested() noexcept { panic("ringo: a lock taken inside another one"); }
 
-void bias_lock::lock_shared() noexcept {
-    for (backoff b; held_.load(std::memory_order_relaxed) ||
-                    held_.exchange(true, std::memory_order_acquire);) {
+void bias_lock::lock_shared_slow() noexcept {
+    for (backoff b; !try_lock_shared();) {
         b.wait();
     }
     bias_slot* const home = home_.load(std::memory_order_relaxed);

@@ -74,7 +74,17 @@ private:
     friend class bias_guards;
 
     [[noreturn]] static void refuse_nested() noexcept;
-    void lock_shared() noexcept;
+    void lock_shared() noexcept {
+        // Once it has no home it never has one again.
+        if (home_.load(std::memory_order_relaxed) != &no_home || !try_lock_shared()) [[unlikely]] {
+            lock_shared_slow();
+        }
+    }
+    bool try_lock_shared() noexcept {
+        return !held_.load(std::memory_order_relaxed) &&
+               !held_.exchange(true, std::memory_order_acquire);
+    }
+    void lock_shared_slow() noexcept;
     void unlock_shared() noexcept { held_.store(false, std::memory_order_release); }
 
     std::atomic<bias_slot*> home_;

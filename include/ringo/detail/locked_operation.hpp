@@ -39,24 +39,23 @@ public:
         self = &g;
         g.error = 0;
         bias_lock* const l = op().lock();
-        if (l != nullptr && !g.cancelled) [[likely]] {
-            if (bias_slot* const entered = l->enter_at_home(here)) [[likely]] {
-                if (!select_is_met()) [[likely]] {
-                    waiter* woken = nullptr;
-                    const bool ended = attempt_at_home(woken);
-                    if (!ended) {
-                        op().enlist();
-                    }
-                    l->leave(entered);
-                    if (woken != nullptr) {
-                        wake_here(here, *woken->self);
-                    }
-                    return ended;
-                }
-                l->leave(entered);
-            }
+        if (l == nullptr || g.cancelled) [[unlikely]] {
+            return is_cancelled();
         }
-        return await_ready_slow(here);
+        bias_slot* const entered = l->enter_at_home(here);
+        if (entered == nullptr || select_is_met()) [[unlikely]] {
+            return await_ready_slow(here, entered);
+        }
+        waiter* woken = nullptr;
+        const bool ended = attempt_at_home(woken);
+        if (!ended) {
+            op().enlist();
+        }
+        l->leave(entered);
+        if (woken != nullptr) {
+            wake_here(here, *woken->self);
+        }
+        return ended;
     }
     // It is in line already. Its goroutine cannot be resumed before it has suspended, for only this
     // core does that.
@@ -137,27 +136,29 @@ private:
         }
     }
 
-    [[gnu::noinline]] bool await_ready_slow(core_state& here) noexcept {
+    [[gnu::noinline]] bool is_cancelled() noexcept {
         if (self->cancelled) {
             self->error = context_failure(*self);
-            return true;
         }
-        bias_lock* const l = op().lock();
-        if (l == nullptr) {
-            return false;
+        return self->cancelled;
+    }
+    /// entered: of the lock; null: not yet
+    [[gnu::noinline]] bool await_ready_slow(core_state& here, bias_slot* entered) noexcept {
+        bias_lock& l = *op().lock();
+        if (entered == nullptr) {
+            l.enter(nullptr);
         }
-        bias_slot* const entered = l->enter(&here);
         waiter* woken = nullptr;
         bool ended = op().attempt(woken);
         if constexpr (requires { op().may_come_soon(); }) {
             if (!ended && entered == nullptr && here.ready.empty() && op().may_come_soon()) {
-                ended = attempt_again(here, *l, woken);
+                ended = attempt_again(here, l, woken);
             }
         }
         if (!ended) {
             op().enlist();
         }
-        l->leave(entered);
+        l.leave(entered);
         resume(here, woken);
         return ended;
     }
