@@ -105,7 +105,7 @@ void bias::review() noexcept {
 
 void bias_lock::refuse_nested() noexcept { panic("ringo: a lock taken inside another one"); }
 
-void bias_lock::lock_shared_slow() noexcept {
+void bias_lock::lock_shared() noexcept {
     for (backoff b; !try_lock_shared();) {
         b.wait();
     }

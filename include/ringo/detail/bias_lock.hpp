@@ -56,6 +56,13 @@ public:
         slot->inside.store(false, std::memory_order_release);
         return nullptr;
     }
+    /// Where it is not biased to this core. For what is often so: without a call if it is free.
+    void enter_elsewhere() noexcept {
+        // Once it has no home it never has one again.
+        if (home_.load(std::memory_order_relaxed) != &no_home || !try_lock_shared()) [[unlikely]] {
+            lock_shared();
+        }
+    }
     /// Under the lock. False: no other core has ever held it.
     bool may_be_shared() const noexcept { return held_.load(std::memory_order_relaxed); }
     /// Between an `inside` of the slot and its end: whether that holds this lock.
@@ -74,17 +81,11 @@ private:
     friend class bias_guards;
 
     [[noreturn]] static void refuse_nested() noexcept;
-    void lock_shared() noexcept {
-        // Once it has no home it never has one again.
-        if (home_.load(std::memory_order_relaxed) != &no_home || !try_lock_shared()) [[unlikely]] {
-            lock_shared_slow();
-        }
-    }
     bool try_lock_shared() noexcept {
         return !held_.load(std::memory_order_relaxed) &&
                !held_.exchange(true, std::memory_order_acquire);
     }
-    void lock_shared_slow() noexcept;
+    void lock_shared() noexcept;
     void unlock_shared() noexcept { held_.store(false, std::memory_order_release); }
 
     std::atomic<bias_slot*> home_;

@@ -146,7 +146,7 @@ private:
     [[gnu::noinline]] bool await_ready_slow(core_state& here, bias_slot* entered) noexcept {
         bias_lock& l = *op().lock();
         if (entered == nullptr) {
-            l.enter(nullptr);
+            l.enter_elsewhere();
         }
         waiter* woken = nullptr;
         bool ended = op().attempt(woken);
@@ -167,7 +167,7 @@ private:
         for (unsigned look = 0; may_look_again(here, look); ++look) {
             l.leave(nullptr);
             pause_before_look();
-            l.enter(nullptr);
+            l.enter_elsewhere();
             if (op().attempt(woken)) {
                 found_soon(here);
                 return true;
