@@ -133,6 +133,55 @@ TEST_CASE("a_channel_goes_with_the_last_of_its_waits") {
         {.cores = 1});
 }
 
+TEST_CASE("a_channel_that_another_core_served_goes_with_its_last_handle") {
+    enum class kind { recv, send, won_arm, lost_arm };
+    for (const kind k : {kind::recv, kind::send, kind::won_arm, kind::lost_arm}) {
+        CAPTURE(k);
+        ringo::run(
+            [k]() -> task<> {
+                const auto value = std::make_shared<int>(1);
+                chan<std::shared_ptr<int>> c(1);
+                chan<int> other;
+                std::atomic<bool> waits = false;
+                if (k == kind::send) {
+                    CHECK(c.try_send(value));
+                }
+                auto waiter = spawn(ringo::on(1), [&]() -> task<> {
+                    // It waits when this one runs, and stays on this core until it has been served.
+                    ringo::go([&]() -> task<> {
+                        waits = true;
+                        co_return;
+                    });
+                    if (k == kind::recv) {
+                        co_await c.recv();
+                    } else if (k == kind::send) {
+                        co_await c.send(value);
+                    } else {
+                        co_await select(c.recv(), other.recv());
+                    }
+                });
+                while (!waits) {
+                    std::this_thread::yield();
+                }
+                if (k == kind::send) {
+                    CHECK(c.try_recv().has_value());
+                } else if (k == kind::lost_arm) {
+                    CHECK(other.try_send(1));
+                } else {
+                    CHECK(c.try_send(value));
+                }
+                if (k != kind::send) {
+                    CHECK(c.try_send(value));  // into the buffer: nobody waits
+                }
+                co_await waiter;
+                CHECK(value.use_count() == 2);  // this, the buffer's
+                c = nullptr;
+                CHECK(value.use_count() == 1);
+            },
+            {.cores = 2});
+    }
+}
+
 TEST_CASE("handles_are_assigned") {
     chan<int> a(1);
     const chan<int> b(2);

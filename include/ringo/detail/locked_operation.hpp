@@ -136,6 +136,7 @@ private:
         }
     }
 
+    /// False: it waits, for it can never be done.
     [[gnu::noinline]] bool is_cancelled() noexcept {
         if (self->cancelled) {
             self->error = context_failure(*self);
