@@ -31,7 +31,7 @@ constexpr const char* no_core =
 
 }  // namespace
 
-void start_here(goroutine& g, call_site made) {
+void start_here(goroutine& g, call_site made) noexcept {
     shard& here = here_or(no_core);
     set_made(g, made);
     g.core = here.tag;

@@ -127,7 +127,7 @@ public:
     }
     join_operation(join_operation&& other) noexcept : join_operation(*other.handle_) {}
 
-    T value() {
+    [[gnu::always_inline]] T value() {
         // The state stays until the value has moved out.
         const joinable_ref<T> state = std::move(handle_->state_);
         return state->take();

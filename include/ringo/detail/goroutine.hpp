@@ -44,8 +44,10 @@ struct goroutine_type {
 };
 
 struct goroutine {
-    explicit goroutine(const goroutine_type& t) noexcept
-        : frame(frame_handle::from_address(call_site::unknown().as_pointer())), type(&t) {}
+    explicit goroutine(const goroutine_type& t, bool joinable = false) noexcept
+        : frame(frame_handle::from_address(call_site::unknown().as_pointer())),
+          type(&t),
+          is_joinable(joinable) {}
     goroutine(const goroutine&) = delete;
     goroutine& operator=(const goroutine&) = delete;
 
@@ -68,11 +70,12 @@ struct goroutine {
     std::uint8_t error = 0;             // how its last operation ended: 0, an errno or a `failure`
     bool finished : 1 = false;          // its root task has ended
     bool cancelled : 1 = false;         // its context has ended: each suspension point fails
-    bool is_joinable : 1 = false;       // it is a joinable_base
+    bool is_joinable : 1;               // it is a joinable_base
     bool abandoned : 1 = false;         // destroyed at the end of the run, not ended by itself
     bool cancel_requested : 1 = false;  // by its join handle, whatever its context says
     bool shielded : 1 = false;          // in a shield of its own, which keeps that request out
     bool drops_outcome : 1 = false;     // its root has no room for an exception: see fail_detached
+    bool unused : 1 = false;            // so that a constructor writes the byte without reading it
     std::uint32_t made_by = 0;          // the id of the goroutine that made it; 0: none did
     std::uint32_t parked_at;            // the core's tick at which `waiting` began
 };
@@ -152,7 +155,7 @@ struct core_state {
 };
 
 /// The core that this thread is; null on threads that are not ringo's.
-extern constinit thread_local core_state* this_core_state;
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local core_state* this_core_state;
 
 inline constexpr std::uint32_t main_id = 1;  // the first of the first core: run's main task
 

@@ -24,7 +24,7 @@ void check_detached(goroutine& g, const std::exception_ptr& error) noexcept;
 /// Lifetime: the handle and the running goroutine hold a reference each.
 class joinable_base : public goroutine {
 public:
-    using goroutine::goroutine;
+    explicit joinable_base(const goroutine_type& t) noexcept : goroutine(t, true) {}
 
     /// True: `w` left before the end, and nobody will wake it.
     bool leave(joining& w) noexcept;
@@ -101,7 +101,7 @@ public:
 template <class T>
 class joinable : public joinable_base {
 public:
-    explicit joinable(const goroutine_type& t) noexcept : joinable_base(t) { is_joinable = true; }
+    using joinable_base::joinable_base;
 
     template <class Block>
     static void deliver(Block& self) noexcept {

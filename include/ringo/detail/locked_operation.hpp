@@ -64,7 +64,7 @@ public:
                        call_site where = call_site::current()) noexcept {
         park(*self, erase(h, where), this);
     }
-    decltype(auto) await_resume() {
+    [[gnu::always_inline]] decltype(auto) await_resume() {
         if (self->error != 0) [[unlikely]] {
             op().raise();
         }
