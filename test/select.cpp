@@ -150,6 +150,50 @@ TEST_CASE("many_arms_and_many_channels") {
     });
 }
 
+TEST_CASE("meets_who_waits") {
+    test::virtual_run([]() -> task<> {
+        const chan<int> a;
+        const chan<int> b;
+        auto receives = spawn([a]() -> task<int> { co_return *co_await a.recv(); });
+        co_await yield();
+        CHECK((co_await select(b.recv(), a.send(1), otherwise)).index() == 1);
+        CHECK(co_await receives == 1);
+        auto sends = spawn([a]() -> task<> { co_await a.send(2); });
+        co_await yield();
+        CHECK(std::get<0>(co_await select(a.recv(), b.send(0), otherwise)) == 2);
+        co_await sends;
+        auto chooses = spawn([a, b]() -> task<std::size_t> {
+            co_return (co_await select(a.recv(), b.send(3))).index();
+        });
+        co_await yield();
+        CHECK(std::get<1>(co_await select(a.recv(), b.recv(), otherwise)) == 3);
+        CHECK(co_await chooses == 1);
+    });
+}
+
+TEST_CASE("does_not_meet_who_has_been_served_otherwise") {
+    test::virtual_run([]() -> task<> {
+        const chan<int> a;
+        const chan<int> b;
+        auto receives = spawn([a, b]() -> task<std::size_t> {
+            co_return (co_await select(a.recv(), b.recv())).index();
+        });
+        co_await yield();
+        CHECK(b.try_send(1));
+        CHECK((co_await select(a.send(1), otherwise)).index() == 1);
+        CHECK((co_await select(a.send(1), ringo::sleep(1s))).index() == 1);
+        CHECK(co_await receives == 1);
+        auto sends = spawn([a, b]() -> task<std::size_t> {
+            co_return (co_await select(a.send(1), b.send(2))).index();
+        });
+        co_await yield();
+        CHECK(b.try_recv() == 2);
+        CHECK((co_await select(a.recv(), otherwise)).index() == 1);
+        CHECK((co_await select(a.recv(), a.recv(), ringo::sleep(1s))).index() == 2);
+        CHECK(co_await sends == 1);
+    });
+}
+
 // --- choice ---
 
 TEST_CASE("chooses_uniformly_among_ready_arms") {

@@ -81,10 +81,17 @@ bool may_be_ready(const Op& op) noexcept {
         return true;
     }
 }
-/// ... which may be ready.
+/// It says whether it may meet a select, and exactly whether it is ready.
 template <class Op>
+concept knows_whom_it_meets = requires(const Op& op) {
+    op.meets_select();
+};
+/// ... which may be ready. Meets: whom it may meet, where it knows
+template <meets Meets, class Op>
 [[gnu::always_inline]] inline bool attempt(Op& op, waiter*& woken) noexcept {
-    if constexpr (requires { op.attempt(woken); }) {
+    if constexpr (knows_whom_it_meets<Op>) {
+        return op.template attempt<Meets>(woken) || Meets == meets::goroutines;
+    } else if constexpr (requires { op.attempt(woken); }) {
         return op.attempt(woken);
     } else {
         return Op::arm.attempt(op, woken);
@@ -178,54 +185,100 @@ private:
 
     /// As `start`, without indirect calls, where all locks are biased to this core.
     template <std::size_t... I>
-    progress begin_at_home(core_state& here, goroutine& g, frame_handle h,
-                           std::index_sequence<I...>) {
+    [[gnu::noinline]] progress begin_at_home(core_state& here, goroutine& g, frame_handle h,
+                                             std::index_sequence<I...> all) {
         bias_slot* const slot = here.biases.slot();
-        progress p = progress::unknown;
-        waiter* woken = nullptr;
         slot->inside.store(true, std::memory_order_relaxed);
         std::atomic_signal_fence(std::memory_order_seq_cst);  // as bias_lock::enter's
-        if ((is_at_home(std::get<I>(ops_), slot) && ...)) [[likely]] {
-            std::uint32_t ready = ((may_be_ready(std::get<I>(ops_)) ? 1U << I : 0U) | ... | 0U);
-            self = &g;
-            g.error = 0;
-            p = MustNotWait ? progress::ended : progress::waits;
-            picked_ = MustNotWait ? count : unknown;
-            while (ready != 0) {
-                const std::uint32_t pick = one_of<count>(ready, here);
-                if (attempt_one(pick, woken, std::index_sequence<I...>())) {
-                    picked_ = pick;
-                    p = progress::ended;
-                    break;
-                }
-                ready &= ~(1U << pick);
+        if (!(is_at_home(std::get<I>(ops_), slot) && ...)) [[unlikely]] {
+            slot->inside.store(false, std::memory_order_release);
+            return progress::unknown;
+        }
+        self = &g;
+        g.error = 0;
+        const std::uint32_t ready = ((may_be_ready(std::get<I>(ops_)) ? 1U << I : 0U) | ... | 0U);
+        return take_one<meets::goroutines>(here, slot, ready, h, all);
+    }
+    /// Under the locks.
+    template <meets Meets, std::size_t... I>
+    [[gnu::always_inline]] progress take_one(core_state& here, bias_slot* slot, std::uint32_t ready,
+                                             frame_handle h, std::index_sequence<I...> all) {
+        progress p = MustNotWait ? progress::ended : progress::waits;
+        waiter* woken = nullptr;
+        picked_ = MustNotWait ? count : unknown;
+        while (ready != 0) {
+            const std::uint32_t pick = one_of<count>(ready, here);
+            if (Meets == meets::goroutines && meets_select(pick, all)) [[unlikely]] {
+                return take_one_of_anyone(here, slot, ready, h, all);
             }
-            if (p == progress::waits) {
-                attach(g);
-                // Before the first is enlisted: each may end the select at once.
-                park(g, h, this);
-                enlisted_ = true;
-                (enlist(std::get<I>(ops_)), ...);
+            if (attempt_one<Meets>(pick, woken, all)) {
+                picked_ = pick;
+                p = progress::ended;
+                break;
             }
+            ready &= ~(1U << pick);
+        }
+        if (p == progress::waits) {
+            return wait_at_home(slot, h, all);
         }
         slot->inside.store(false, std::memory_order_release);
-        resume(here, woken);
+        if constexpr (Meets == meets::goroutines && (knows_whom_it_meets<Ops> && ...)) {
+            if (woken != nullptr) {
+                wake_here(here, *woken->self);
+            }
+        } else {
+            resume(here, woken);
+        }
         return p;
+    }
+    template <std::size_t... I>
+    [[gnu::noinline]] progress take_one_of_anyone(core_state& here, bias_slot* slot,
+                                                  std::uint32_t ready, frame_handle h,
+                                                  std::index_sequence<I...> all) {
+        return take_one<meets::anyone>(here, slot, ready, h, all);
+    }
+    template <std::size_t... I>
+    [[gnu::noinline]] progress wait_at_home(bias_slot* slot, frame_handle h,
+                                            std::index_sequence<I...>) {
+        attach(*self);
+        // Before the first is enlisted: each may end the select at once.
+        park(*self, h, this);
+        enlisted_ = true;
+        (enlist(std::get<I>(ops_)), ...);
+        slot->inside.store(false, std::memory_order_release);
+        return progress::waits;
     }
 
     template <std::size_t... I>
-    [[gnu::always_inline]] bool attempt_one(std::uint32_t pick, waiter*& woken,
-                                            std::index_sequence<I...>) noexcept {
+    bool meets_select(std::uint32_t pick, std::index_sequence<I...>) const noexcept {
         if constexpr (alike) {
-            return attempt_as_arm(ops_[pick], woken);  // which is random: no branch predicts that
+            return meets_select(ops_[pick]);
         } else {
-            return ((I == pick && attempt_as_arm(std::get<I>(ops_), woken)) || ...);
+            return ((I == pick && meets_select(std::get<I>(ops_))) || ...);
         }
     }
     template <class Op>
+    static bool meets_select(const Op& op) noexcept {
+        if constexpr (knows_whom_it_meets<Op>) {
+            return op.meets_select();
+        } else {
+            return false;
+        }
+    }
+    template <meets Meets, std::size_t... I>
+    [[gnu::always_inline]] bool attempt_one(std::uint32_t pick, waiter*& woken,
+                                            std::index_sequence<I...>) noexcept {
+        if constexpr (alike) {
+            // Which is random: no branch predicts that.
+            return attempt_as_arm<Meets>(ops_[pick], woken);
+        } else {
+            return ((I == pick && attempt_as_arm<Meets>(std::get<I>(ops_), woken)) || ...);
+        }
+    }
+    template <meets Meets, class Op>
     [[gnu::always_inline]] bool attempt_as_arm(Op& op, waiter*& woken) noexcept {
         attach_one(op);
-        return attempt(op, woken);
+        return attempt<Meets>(op, woken);
     }
 
     template <class Op>
