@@ -65,7 +65,9 @@ task<long> select_of(long count, std::index_sequence<Arm...>) {
     long sum = 0;
     for (long open = arms; open > 0;) {
         const auto r = co_await ringo::select(from[Arm].recv()...);
-        if (const auto v = std::visit([](const auto& received) { return received; }, r)) {
+        const auto& v = std::visit(
+            [](const auto& got) -> const auto& { return got; }, r);
+        if (v) {
             sum += *v;
         } else {
             from[r.index()] = nullptr;

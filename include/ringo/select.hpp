@@ -185,8 +185,8 @@ private:
 
     /// As `start`, without indirect calls, where all locks are biased to this core.
     template <std::size_t... I>
-    [[gnu::noinline]] progress begin_at_home(core_state& here, goroutine& g, frame_handle h,
-                                             std::index_sequence<I...> all) {
+    progress begin_at_home(core_state& here, goroutine& g, frame_handle h,
+                           std::index_sequence<I...> all) {
         bias_slot* const slot = here.biases.slot();
         slot->inside.store(true, std::memory_order_relaxed);
         std::atomic_signal_fence(std::memory_order_seq_cst);  // as bias_lock::enter's
