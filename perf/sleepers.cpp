@@ -10,8 +10,6 @@
 
 namespace {
 
-constexpr auto ms = std::chrono::milliseconds(1);
-
 long ended = 0;
 
 ringo::task<> co_main(long count) {
@@ -20,7 +18,8 @@ ringo::task<> co_main(long count) {
     bench::rounds waking("wake and end, CPU", count);
     const auto before = bench::resident_bytes();
     const auto start = bench::cpu_ns();
-    const auto until = ringo::clock::now() + 50 * ms + count * std::chrono::microseconds(8);
+    const auto until =
+        ringo::clock::now() + std::chrono::milliseconds(50) + count * std::chrono::microseconds(8);
     for (long i = 0; i < count; ++i) {
         ringo::go([until]() -> ringo::task<> {
             co_await ringo::sleep_until(until);
@@ -34,8 +33,9 @@ ringo::task<> co_main(long count) {
     memory.add(bench::resident_bytes() - before);
     const auto asleep = bench::cpu_ns();
     starting.add(asleep - start);
+    co_await ringo::sleep_until(until);
     while (ringo::num_goroutines() > 1) {
-        co_await ringo::sleep(ms);
+        co_await ringo::yield();
     }
     waking.add(bench::cpu_ns() - asleep);
     memory.print(count);
