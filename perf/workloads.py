@@ -1,8 +1,11 @@
 """Runs the programs of perf/GROUP.cpp and what does the same in perf/vs, taking turns."""
 
 import csv
+import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 RUN_SECONDS_MAX = 300
 # Rounds in one run, bounded by operations too: small sizes are repeated more often.
@@ -32,12 +35,21 @@ GROUPS = {
 ALONE = {"parked": [10_000_000]}
 
 
-def run_once(system, group, size, rounds):
+def copied(program, system, turn, folder):
+    """The command, from a copy of the program for this turn. Where the pages of a file come to lie in
+    memory is luck, the same for all its runs, and makes up to 30 percent."""
+    copy = pathlib.Path(folder, f"{system.name}-{turn}")
+    if not copy.exists():
+        shutil.copy(program[0], copy)
+    return [copy, *program[1:]]
+
+
+def run_once(system, group, size, rounds, turn, folder):
     """One process: a dict for each of its lines. Empty when the system has no such workload."""
     program = system.program(group)
     if not program:
         return []
-    command = [*map(str, program), str(size), str(rounds)]
+    command = [*map(str, copied(program, system, turn, folder)), str(size), str(rounds)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=RUN_SECONDS_MAX,
                           check=True)
     rows = csv.reader(done.stdout.splitlines(), delimiter="\t")
@@ -53,6 +65,11 @@ def sample(system, group, turn, line):
 
 
 def measure(group, chosen, turns, quick):
+    with tempfile.TemporaryDirectory() as folder:
+        return measure_in(folder, group, chosen, turns, quick)
+
+
+def measure_in(folder, group, chosen, turns, quick):
     sizes, operations = GROUPS[group]
     samples = []
     sizes = sizes[-2:-1] if quick else [*sizes, *ALONE.get(group, [])]
@@ -62,7 +79,7 @@ def measure(group, chosen, turns, quick):
         for turn in range(turns):
             for system in list(chosen):
                 try:
-                    lines = run_once(system, group, size, rounds)
+                    lines = run_once(system, group, size, rounds, turn, folder)
                 except (subprocess.SubprocessError, OSError) as error:
                     print(f"{group} {size}: {system.name} dropped: {error}", file=sys.stderr)
                     lines = []
