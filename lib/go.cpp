@@ -16,14 +16,14 @@ namespace ringo::detail {
 
 namespace {
 
-/// This thread's core; a panic that says `otherwise` where there is none.
-shard& here_or(const char* otherwise) {
-    shard* const here = shard::this_thread();
+shard& core_or(core_state* here, const char* otherwise) noexcept {
     if (here == nullptr) {
         panic(otherwise);
     }
-    return *here;
+    return static_cast<shard&>(*here);
 }
+/// This thread's core; a panic that says `otherwise` where there is none.
+shard& here_or(const char* otherwise) noexcept { return core_or(this_core_state, otherwise); }
 
 constexpr const char* no_core =
     "go: called outside a runtime's cores; use ringo::run, or "
@@ -31,8 +31,8 @@ constexpr const char* no_core =
 
 }  // namespace
 
-void start_here(goroutine& g, call_site made) noexcept {
-    shard& here = here_or(no_core);
+void start_here(core_state* at, goroutine& g, call_site made) noexcept {
+    shard& here = core_or(at, no_core);
     set_made(g, made);
     g.core = here.tag;
     g.id = here.next_id();
@@ -51,7 +51,7 @@ void start_here(goroutine& g, call_site made) noexcept {
 
 void start_at(goroutine& g, int core, context_node* ctx, call_site made) {
     if (core == place::here && ctx == nullptr) {
-        start_here(g, made);
+        start_here(this_core_state, g, made);
         return;
     }
     shard& here = here_or(no_core);
@@ -179,12 +179,11 @@ bool joinable_base::done() const noexcept {
     return ended_;
 }
 
-bool joinable_base::finish(const std::exception_ptr& failure) noexcept {
+bool joinable_base::finish(core_state& here, const std::exception_ptr& failure) noexcept {
     failure_ = &failure;
     if (failure) {
         hear_of_cancellation(*this);
     }
-    core_state& here = *this_core_state;
     bias_slot* const entered = lock_.enter(&here);
     ended_ = true;
     goroutine* const joiner =

@@ -34,7 +34,7 @@
 
 namespace ringo::detail {
 
-[[gnu::tls_model("initial-exec")]] constinit thread_local core_state* this_core_state = nullptr;
+constinit thread_local core_state* this_core_state = nullptr;
 
 namespace {
 constexpr int resumes_per_turn = 256;

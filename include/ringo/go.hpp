@@ -90,7 +90,8 @@ private:
 
 template <class F, class... Args>
 void go_here(call_site made, F&& f, Args&&... args) {
-    start_here(launch<detached>(std::forward<F>(f), std::forward<Args>(args)...), made);
+    start_here(this_core_state, launch<detached>(std::forward<F>(f), std::forward<Args>(args)...),
+               made);
 }
 template <class F, class... Args>
 void go_at(const place& p, F&& f, Args&&... args) {
@@ -188,11 +189,12 @@ private:
 
 namespace detail {
 
+// Inlined, it hands the handle over in a register.
 template <class F, class... Args>
-auto spawn_here(call_site made, F&& f, Args&&... args) {
+[[gnu::always_inline]] inline auto spawn_here(call_site made, F&& f, Args&&... args) {
     auto& g = launch<joinable>(std::forward<F>(f), std::forward<Args>(args)...);
     join_handle handle(&g);
-    start_here(g, made);
+    start_here(this_core_state, g, made);
     return handle;
 }
 template <class F, class... Args>

@@ -122,7 +122,8 @@ private:
 
     template <class F, class... Args>
     void start(detail::call_site made, F&& f, Args&&... args) {
-        detail::start_here(counted(std::forward<F>(f), std::forward<Args>(args)...), made);
+        detail::start_here(detail::this_core_state,
+                           counted(std::forward<F>(f), std::forward<Args>(args)...), made);
     }
     template <class F, class... Args>
     void start_at(const place& p, F&& f, Args&&... args) {

@@ -154,8 +154,9 @@ struct core_state {
     }
 };
 
-/// The core that this thread is; null on threads that are not ringo's.
-[[gnu::tls_model("initial-exec")]] extern constinit thread_local core_state* this_core_state;
+/// The core that this thread is; null on threads that are not ringo's. The library's functions on
+/// fast paths are given it: in a program it costs a load, in what could be a shared library a call.
+extern constinit thread_local core_state* this_core_state;
 
 inline constexpr std::uint32_t main_id = 1;  // the first of the first core: run's main task
 

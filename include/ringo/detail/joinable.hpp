@@ -58,7 +58,7 @@ public:
 protected:
     ~joinable_base() = default;
     /// The last thing that the goroutine's core does with it. True: it is to be destroyed.
-    bool finish(const std::exception_ptr& failure) noexcept;
+    bool finish(core_state& here, const std::exception_ptr& failure) noexcept;
     /// The outcome has been taken. core: the handle's owner
     void observe() noexcept { observed_ = true; }
 
@@ -105,7 +105,7 @@ public:
 
     template <class Block>
     static void deliver(Block& self) noexcept {
-        if (self.finish(self.root.result.error())) {
+        if (self.finish(*this_core_state, self.root.result.error())) {
             delete &self;
         }
     }

@@ -15,8 +15,8 @@
 
 namespace ringo::detail {
 
-/// Makes `g` ready on this core, under the current goroutine's context.
-void start_here(goroutine& g, call_site made) noexcept;
+/// Makes `g` ready on this core, under the current goroutine's context. here: null is a panic
+void start_here(core_state* here, goroutine& g, call_site made) noexcept;
 /// core: its number, place::here or place::idle_core. ctx: borrowed; null: the current one.
 void start_at(goroutine& g, int core, context_node* ctx, call_site made);
 
