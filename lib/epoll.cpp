@@ -68,7 +68,7 @@ public:
     void start(io_operation& op) noexcept override;
     void cancel(io_operation& op) noexcept override;
     void cancel_all() noexcept override;
-    void turn(std::int64_t until_ns) noexcept override;
+    void take_turn(std::int64_t until_ns) noexcept override;
     bool has_completions() const noexcept override;
     void wake() noexcept override;
     std::int64_t now_ns() const noexcept override;
@@ -228,7 +228,7 @@ void epoll::cancel_all() noexcept {
     calls_.for_each([this](io_operation& op) noexcept { cancel(op); });
 }
 
-void epoll::turn(std::int64_t until_ns) noexcept {
+void epoll::take_turn(std::int64_t until_ns) noexcept {
     if (pool_ != nullptr) {
         pool_->reclaim();
     }
@@ -260,7 +260,7 @@ void epoll::enqueue(io_operation& op, io_state s) noexcept {
 
 /// What is queued by those that complete waits for the next time: a turn is bounded.
 void epoll::run_queue() noexcept {
-    for (std::size_t left = queued_; left > 0; --left) {
+    for (std::size_t left = queued_; left > 0 && may_read_at_once(); --left) {
         io_operation& op = *queue_.front();
         queue_.remove(op);
         --queued_;

@@ -7,6 +7,7 @@
 #include <ringo/detail/io_operation.hpp>
 #include <ringo/detail/lent.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -52,7 +53,10 @@ public:
 
     /// Submits what is queued, waits until there is a completion, `wake` or the time `until_ns`,
     /// and calls the handlers of what has completed. Does not wait for a time in the past.
-    virtual void turn(std::int64_t until_ns) noexcept = 0;
+    void turn(std::int64_t until_ns) noexcept {
+        read_left_ = write_left_ = at_once_max;
+        take_turn(until_ns);
+    }
 
     /// Whether a `turn` that does not wait would find completions, or a `wake`.
     virtual bool has_completions() const noexcept = 0;
@@ -78,6 +82,18 @@ public:
     virtual pooled_buffer& buffer(std::int32_t id) noexcept = 0;
     virtual void give_back(std::int32_t id) noexcept = 0;
 
+    /// A completion's handler has read so many bytes into memory of ringo's. After 1 MiB the other
+    /// completions wait for the next turn: what is given back until then serves them, too, and the
+    /// cache still holds it.
+    void has_read_at_once(std::size_t bytes) noexcept { read_left_ -= std::min(bytes, read_left_); }
+    /// Whether so many bytes may be written by a system call of their own. Not more than 1 MiB
+    /// between two turns, for who writes on and on must not keep the others waiting.
+    bool may_write_at_once(std::size_t bytes) noexcept {
+        const bool may = bytes <= write_left_;
+        write_left_ -= may ? bytes : 0;
+        return may;
+    }
+
     /// Instead of giving it back: it goes into a user's hands. Null: too many are there already.
     virtual lent* lend(std::int32_t) noexcept { return nullptr; }
 
@@ -93,6 +109,16 @@ public:
 
     // core's thread writes, others read
     kernel_counts counts;
+
+protected:
+    virtual void take_turn(std::int64_t until_ns) noexcept = 0;
+    bool may_read_at_once() const noexcept { return read_left_ != 0; }
+
+private:
+    static constexpr std::size_t at_once_max = std::size_t{1} << 20;  // bytes
+
+    std::size_t read_left_ = at_once_max;
+    std::size_t write_left_ = at_once_max;
 };
 
 /// An io_uring. entries: of the submission queue.

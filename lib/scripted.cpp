@@ -58,7 +58,7 @@ void scripted::submit() noexcept {
     }
 }
 
-void scripted::turn(std::int64_t until_ns) noexcept {
+void scripted::take_turn(std::int64_t until_ns) noexcept {
     submit();
     const shard* const core = shard::this_thread();
     if (due_.empty() && until_ns > now_ns_) {

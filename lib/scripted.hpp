@@ -39,7 +39,7 @@ public:
     void start(io_operation& op) noexcept override;
     void cancel(io_operation& op) noexcept override;
     void cancel_all() noexcept override;
-    void turn(std::int64_t until_ns) noexcept override;
+    void take_turn(std::int64_t until_ns) noexcept override;
     bool has_completions() const noexcept override { return !due_.empty(); }
     void wake() noexcept override;
     std::int64_t now_ns() const noexcept override { return now_ns_; }

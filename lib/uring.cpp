@@ -102,7 +102,7 @@ public:
     void start(io_operation& op) noexcept override;
     void cancel(io_operation& op) noexcept override;
     void cancel_all() noexcept override;
-    void turn(std::int64_t until_ns) noexcept override;
+    void take_turn(std::int64_t until_ns) noexcept override;
     bool has_completions() const noexcept override {
         return io_uring_cq_ready(&ring_) != 0 || must_ask();
     }
@@ -366,7 +366,7 @@ void uring::cancel_all() noexcept {
     }
 }
 
-void uring::turn(std::int64_t until_ns) noexcept {
+void uring::take_turn(std::int64_t until_ns) noexcept {
     if (pool_ != nullptr) {
         pool_->reclaim();
     }
@@ -532,7 +532,7 @@ void uring::enter(std::int64_t until_ns) noexcept {
 
 void uring::reap() noexcept {
     // What completes while the handlers run waits for the next turn: a turn is bounded.
-    for (unsigned left = io_uring_cq_ready(&ring_); left > 0; --left) {
+    for (unsigned left = io_uring_cq_ready(&ring_); left > 0 && may_read_at_once(); --left) {
         io_uring_cqe* cqe = nullptr;
         unsigned head = 0;
         io_uring_for_each_cqe(&ring_, head, cqe) { break; }

@@ -7,6 +7,7 @@
 
 #include <ringo/ringo.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -15,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -850,6 +852,44 @@ TEST_CASE("connections_that_nobody_reads_do_not_starve_the_others") {
                 co_await both.server.read_exactly(got);
                 CHECK(got == much);
             }
+        },
+        {.cores = 1});
+}
+
+TEST_CASE("who_writes_on_and_on_leaves_the_others_their_turn") {
+    const no_descriptor_leaks check;
+    run(
+        []() -> task<> {
+            connection both = co_await connect();
+            std::thread drains([fd = both.server.descriptor()] {
+                std::vector<char> buffer(1 << 20);
+                pollfd p{.fd = fd, .events = POLLIN, .revents = 0};
+                while (::poll(&p, 1, -1) >= 0 &&
+                       ::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT) != 0) {
+                }
+            });
+            constexpr std::size_t piece = 65536;
+            bool stop = false;
+            std::size_t written = 0;
+            auto writes = spawn([&]() -> task<> {
+                const std::string text(piece, 'w');
+                while (!stop) {
+                    co_await both.client.write(text);
+                    written += text.size();
+                }
+            });
+            std::size_t most = 0;  // while nobody else had a turn
+            for (int i = 0; i < 10'000; ++i) {
+                const std::size_t before = written;
+                co_await ringo::yield();
+                most = std::max(most, written - before);
+            }
+            stop = true;
+            co_await writes;
+            both.client.close_write();
+            drains.join();
+            CHECK(most > 0);
+            CHECK(most <= (1 << 20) + piece);
         },
         {.cores = 1});
 }

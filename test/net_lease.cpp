@@ -7,6 +7,7 @@
 
 #include <ringo/ringo.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
@@ -243,6 +244,51 @@ TEST_CASE("a_peer_that_sends_without_end_leaves_the_others_their_turn") {  // tr
             draining.cancel();
             co_await as_result(flooding);
             co_await as_result(draining);
+        },
+        {.cores = 1});
+}
+
+TEST_CASE("what_comes_in_bulk_is_taken_as_leases_are_given_back") {
+    const no_descriptor_leaks check;
+    run(
+        []() -> task<> {
+            std::vector<connection> all;
+            for (int i = 0; i < 200; ++i) {
+                all.push_back(co_await connect());
+            }
+            std::size_t held = 0;
+            std::size_t most = 0;
+            std::vector<ringo::join_handle<void>> echoes;
+            for (connection& both : all) {
+                echoes.push_back(spawn([&both, &held, &most]() -> task<> {
+                    while (lease b = co_await both.server.recv()) {
+                        const std::size_t large = b.size() > 4096 ? 1 : 0;
+                        held += large;
+                        most = std::max(most, held);
+                        co_await both.server.write(b);
+                        held -= large;
+                    }
+                }));
+            }
+            const std::string piece = patterned(16'384);
+            std::string back(piece.size(), ' ');
+            for (int round = 0; round < 5; ++round) {
+                for (connection& both : all) {  // without a turn of the loop
+                    REQUIRE(::send(both.client.descriptor(), piece.data(), piece.size(),
+                                   MSG_DONTWAIT) == static_cast<ssize_t>(piece.size()));
+                }
+                for (connection& both : all) {
+                    co_await both.client.read_exactly(back);
+                    CHECK(back == piece);
+                }
+            }
+            for (connection& both : all) {
+                both.client.close_write();
+            }
+            for (auto& echo : echoes) {
+                co_await echo;
+            }
+            CHECK(most <= 64);  // not as many as there are connections with something to read
         },
         {.cores = 1});
 }

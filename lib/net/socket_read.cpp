@@ -364,6 +364,8 @@ bool socket::read_now(socket_read& r) noexcept {
     auto& into = static_cast<lease_read&>(r);
     if (all.size() < bulk_bytes) {
         into.taken = copy_of(all.data(), all.size());
+    } else {
+        shard::here().io().has_read_at_once(block->capacity);
     }
     if (into.taken.empty()) {
         into.taken = std::move(all);

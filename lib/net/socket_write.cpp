@@ -35,6 +35,10 @@ using ringo::detail::waker;
 
 namespace {
 
+// Written at once: so what a lease holds is free again before more is read, and a thousand
+// connections do with a few blocks.
+constexpr std::size_t large_bytes = 8192;
+
 std::size_t size_of(const socket_write& w) noexcept {
     if (!w.gathers) {
         return w.data.size();
@@ -136,9 +140,12 @@ bool socket_write::start() noexcept {
         return false;
     }
     home = &shard::here();
-    if (to->zero_copy() != 0 && to->sends_in_place(size_of(*this)) && home->io().has_zero_copy())
-        [[unlikely]] {
+    const std::size_t bytes = size_of(*this);
+    if (to->sends_in_place(bytes) && home->io().has_zero_copy()) [[unlikely]] {
         send.code = gathers ? io_code::send_message_zero_copy : io_code::send_zero_copy;
+    } else if (bytes >= large_bytes && home->io().may_write_at_once(bytes) && write_now()) {
+        to->leave();
+        return false;
     }
     home->io().start(send);
     return true;
