@@ -14,7 +14,8 @@
 // A poll, like the multishot receive, stays when its reader is gone: it takes nothing from anybody.
 //
 // Bulk. What comes in pooled buffers comes in pieces, each with a completion, and leaves the cache
-// on its way through all of them. So where much comes for who takes much, it is read at once.
+// on its way through all of them. So where much comes for who takes much, it is read at once, into
+// blocks which who writes at once soon gives back: so many connections do with a few.
 //
 // Closing. The descriptor is closed when `close` has been asked for and no operation uses it: the
 // kernel does not cancel operations on close, and reuses the number at once.

@@ -236,6 +236,8 @@ public:
     ///
     /// returns  how many bytes
     /// throws   cancelled, deadline_exceeded: nothing was written; EPIPE, never SIGPIPE
+    /// cost     no allocation; 8 KiB or more have a system call of their own, at once, as long as
+    ///          others are not kept waiting by that
     /// cancel   the buffer must live until the operation returns, as for all of these
     [[nodiscard]] detail::write_operation write_some(const_buffer data);
 
