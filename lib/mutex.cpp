@@ -21,17 +21,14 @@ const wait_type lock_wait{"mutex lock", &cancel, nullptr, waker::goroutine,
 
 const arm_type lock_operation::arm = make_arm(&withdraw);
 
-void mutex_state::hand_over() noexcept {
-    waiter* next = nullptr;
-    {
-        const bias_guard guard(lock);
-        next = waiting.pop();
-        if (next != nullptr) {
-            static_cast<mutex_waiter*>(next)->owns = true;
-        } else {
-            locked = false;
-        }
+void mutex_state::hand_over(bias_slot* entered) noexcept {
+    waiter* const next = waiting.pop();
+    if (next != nullptr) {
+        static_cast<mutex_waiter*>(next)->owns = true;
+    } else {
+        locked = false;
     }
+    lock.leave(entered);
     resume(next);
 }
 

@@ -28,14 +28,13 @@ public:
     }
 
     void unlock() noexcept {
-        {
-            const bias_guard guard(lock);
-            if (waiting.empty()) [[likely]] {
-                locked = false;
-                return;
-            }
+        bias_slot* const entered = lock.enter(this_core_state);
+        if (waiting.empty()) [[likely]] {
+            locked = false;
+            lock.leave(entered);
+        } else {
+            hand_over(entered);
         }
-        hand_over();
     }
 
     static constexpr const char* unlock_of_unlocked = "mutex: unlock of unlocked mutex";
@@ -45,7 +44,8 @@ public:
     wait_list waiting;
 
 private:
-    void hand_over() noexcept;
+    /// Under the lock, which this leaves.
+    void hand_over(bias_slot* entered) noexcept;
 };
 
 /// Waits for a mutex, or has got it.
