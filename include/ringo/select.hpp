@@ -197,19 +197,20 @@ private:
         self = &g;
         g.error = 0;
         const std::uint32_t ready = ((may_be_ready(std::get<I>(ops_)) ? 1U << I : 0U) | ... | 0U);
-        return take_one<meets::goroutines>(here, slot, ready, h, all);
+        return take_one<meets::goroutines>(here, slot, ready, 0, h, all);
     }
-    /// Under the locks.
+    /// Under the locks. first: where anyone is met, what is attempted first, since it was drawn
     template <meets Meets, std::size_t... I>
     [[gnu::always_inline]] progress take_one(core_state& here, bias_slot* slot, std::uint32_t ready,
-                                             frame_handle h, std::index_sequence<I...> all) {
+                                             std::uint32_t first, frame_handle h,
+                                             std::index_sequence<I...> all) {
         progress p = MustNotWait ? progress::ended : progress::waits;
         waiter* woken = nullptr;
         picked_ = MustNotWait ? count : unknown;
-        while (ready != 0) {
-            const std::uint32_t pick = one_of<count>(ready, here);
+        for (bool drawn = Meets == meets::anyone; ready != 0; drawn = false) {
+            const std::uint32_t pick = drawn ? first : one_of<count>(ready, here);
             if (Meets == meets::goroutines && meets_select(pick, all)) [[unlikely]] {
-                return take_one_of_anyone(here, slot, ready, h, all);
+                return take_one_of_anyone(here, slot, ready, pick, h, all);
             }
             if (attempt_one<Meets>(pick, woken, all)) {
                 picked_ = pick;
@@ -233,9 +234,9 @@ private:
     }
     template <std::size_t... I>
     [[gnu::noinline]] progress take_one_of_anyone(core_state& here, bias_slot* slot,
-                                                  std::uint32_t ready, frame_handle h,
-                                                  std::index_sequence<I...> all) {
-        return take_one<meets::anyone>(here, slot, ready, h, all);
+                                                  std::uint32_t ready, std::uint32_t pick,
+                                                  frame_handle h, std::index_sequence<I...> all) {
+        return take_one<meets::anyone>(here, slot, ready, pick, h, all);
     }
     template <std::size_t... I>
     [[gnu::noinline]] progress wait_at_home(bias_slot* slot, frame_handle h,

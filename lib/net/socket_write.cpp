@@ -166,12 +166,15 @@ bool socket_write::write_now() noexcept {
                 : ::send(to->descriptor(), data.data(), data.size(), flags);
     const int error = errno;
     to->leave();
+    if (n < 0 && (error == EAGAIN || error == EINTR)) {
+        return false;
+    }
+    auto& counts = shard::here().io().counts;
+    counts.started(send);
+    counts.completed(send, {.result = n < 0 ? -error : static_cast<int>(n), .more = false});
     if (n >= 0) {
         sent = static_cast<std::size_t>(n);
         return true;
-    }
-    if (error == EAGAIN || error == EINTR) {
-        return false;
     }
     error_of(*this) = static_cast<std::uint8_t>(to->closed() ? int{failure_closed} : error);
     return true;
