@@ -619,12 +619,26 @@ TEST_CASE("cancel_before_the_first_step_lets_it_start") {
         []() -> task<> {
             for (const std::size_t core : {0, 1}) {
                 std::atomic<bool> started = false;
+                std::atomic<bool> busy = false;
+                std::atomic<bool> asked = false;
+                // Or it might start on the other core before it is cancelled.
+                auto keeps_busy = spawn(ringo::on(1), [&busy, &asked]() -> task<> {
+                    busy = true;
+                    while (!asked) {
+                        std::this_thread::yield();
+                    }
+                    co_return;
+                });
+                while (!busy) {
+                    co_await yield();
+                }
                 auto h = spawn(ringo::on(core), [&started]() -> task<> {
                     started = true;
                     co_await yield();
                     FAIL_CHECK("the first suspension point must fail");
                 });
                 h.cancel();
+                asked = true;
                 bool was_cancelled = false;
                 try {
                     co_await h;
@@ -633,6 +647,7 @@ TEST_CASE("cancel_before_the_first_step_lets_it_start") {
                 }
                 CHECK(started);
                 CHECK(was_cancelled);
+                co_await keeps_busy;
             }
             auto h = spawn(ringo::anywhere, sleeps_for_ever);
             h.cancel();
