@@ -168,7 +168,9 @@ task<> read_commands(redis& server, ringo::send_chan<answer> answers) {
     ringo::io::buffered_reader lines(in);
     while (const auto line = co_await lines.read_line()) {
         if (auto words = words_of(*line); !words.empty()) {
-            co_await answers.send(ringo::spawn(server.command(std::move(words))));
+            answer a = ringo::spawn(server.command(std::move(words)));
+            co_await ringo::yield();  // it is sent before the next one is
+            co_await answers.send(std::move(a));
         }
     }
     answers.close();
