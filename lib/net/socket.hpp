@@ -45,6 +45,8 @@ using ringo::detail::io_completion;
 using ringo::detail::io_operation;
 using ringo::detail::shard;
 
+inline constexpr std::size_t large_bytes = 8192;  // a buffer, to read into or to write (Bulk)
+
 class socket final : private ringo::detail::resident {
 public:
     explicit socket(int descriptor) noexcept;

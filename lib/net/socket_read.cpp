@@ -36,7 +36,6 @@ using ringo::detail::waker;
 
 namespace {
 
-constexpr std::size_t large_bytes = 8192;    // a buffer
 constexpr std::size_t bulk_bytes = 4096;     // what has come at once
 constexpr std::uint8_t small_reads_max = 8;  // before it is bulk no more
 

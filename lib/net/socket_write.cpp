@@ -35,10 +35,6 @@ using ringo::detail::waker;
 
 namespace {
 
-// Written at once: so what a lease holds is free again before more is read, and a thousand
-// connections do with a few blocks.
-constexpr std::size_t large_bytes = 8192;
-
 std::size_t size_of(const socket_write& w) noexcept {
     if (!w.gathers) {
         return w.data.size();
